@@ -1,0 +1,1 @@
+"""Lightning and Hydra callbacks: what happens around fitting and predicting."""

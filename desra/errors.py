@@ -1,0 +1,14 @@
+"""What goes wrong because of what was given, as opposed to what is wrong in the program."""
+
+from __future__ import annotations
+
+
+class InputError(ValueError):
+    """Input that cannot be used. Its text is one line: what, where, and what to do about it.
+
+    The entry points print that line without a traceback and exit with 2; a task over many images
+    catches it for each image, writes it into the table and goes on.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(" ".join(message.split()))

@@ -1,0 +1,138 @@
+"""Finding images in folders, matching folders by relative path, and writing without half-files."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from desra.errors import InputError
+
+IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp"})
+TEMPORARY_PREFIX = ".partial-"
+
+
+@dataclass(frozen=True)
+class Match:
+    """The files that several folders hold under one relative path.
+
+    Attributes:
+        key: relative path without suffix, with ``/`` between its parts.
+        paths: role (``"mse_sr"``, ``"gan_sr"``, …) to file; optional roles may be absent.
+        error: why the match cannot be used (a partner is missing, two files claim one key), or None.
+    """
+
+    key: str
+    paths: Mapping[str, Path]
+    error: str | None = None
+
+
+def find_images(
+    root: str | Path, suffixes: frozenset[str] = IMAGE_SUFFIXES
+) -> dict[str, list[Path]]:
+    """All images under ``root`` (a folder of any depth, or one image), by key and sorted by it.
+
+    Hidden files and folders are left out. A key has more than one file where names differ only by
+    suffix.
+
+    Raises:
+        InputError: ``root`` does not exist, or holds no image.
+    """
+    root = Path(root)
+    if root.is_file():
+        return {root.stem: [root]}
+    if not root.is_dir():
+        raise InputError(f"{root}: no such file or folder; give an image or a folder of images")
+    found: dict[str, list[Path]] = {}
+    for folder, folders, names in os.walk(root, followlinks=True):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(names):
+            path = Path(folder, name)
+            if path.suffix.lower() in suffixes and not name.startswith("."):
+                key = path.relative_to(root).with_suffix("").as_posix()
+                found.setdefault(key, []).append(path)
+    if not found:
+        kinds = ", ".join(sorted(suffix.lstrip(".") for suffix in suffixes))
+        raise InputError(f"{root}: no images found; looked for {kinds} at any depth")
+    return dict(sorted(found.items()))
+
+
+def match_folders(
+    required: Mapping[str, str | Path], optional: Mapping[str, str | Path] | None = None
+) -> list[Match]:
+    """Match images of several folders by relative path; suffixes may differ.
+
+    Args:
+        required: role to root. A key that some of these roots lack gives a `Match` with an error.
+        optional: role to root. A key missing here is no error.
+
+    Returns:
+        one `Match` per key that any required root holds, sorted by key. Where every required root
+        is a single file, one match of these files, whatever their names.
+
+    Raises:
+        InputError: a root does not exist or holds no image.
+    """
+    roots = {role: Path(root) for role, root in required.items()}
+    if roots and all(root.is_file() for root in roots.values()):
+        extra = {
+            role: Path(root) for role, root in (optional or {}).items() if Path(root).is_file()
+        }
+        return [Match(next(iter(roots.values())).stem, {**roots, **extra})]
+    found = {role: find_images(root) for role, root in roots.items()}
+    extras = {role: find_images(root) for role, root in (optional or {}).items()}
+    keys = sorted({key for images in found.values() for key in images})
+    return [_match(key, found, extras, roots) for key in keys]
+
+
+def _match(
+    key: str,
+    found: Mapping[str, dict[str, list[Path]]],
+    extras: Mapping[str, dict[str, list[Path]]],
+    roots: Mapping[str, Path],
+) -> Match:
+    paths: dict[str, Path] = {}
+    errors = []
+    for role, images in {**found, **extras}.items():
+        candidates = images.get(key, [])
+        if len(candidates) > 1:
+            names = " and ".join(path.name for path in candidates)
+            errors.append(f"{names} share one name in {candidates[0].parent}; keep one of them")
+        elif candidates:
+            paths[role] = candidates[0]
+        elif role in found:
+            errors.append(f"no partner in {roots[role]}; add it there or leave this image out")
+    return Match(key, paths, "; ".join(errors) or None)
+
+
+@contextmanager
+def atomic_path(path: str | Path) -> Iterator[Path]:
+    """A temporary path beside ``path``, renamed onto it when the block ends without an exception.
+
+    Folders are made as needed. The temporary name keeps the suffix, since writers of images choose
+    the format by it. Nothing half-written is ever at ``path``, whenever the process is stopped.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f"{TEMPORARY_PREFIX}{secrets.token_hex(6)}{path.suffix}")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Write UTF-8 text whole or not at all, with ``\\n`` line ends on every system."""
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(text.encode())
+
+
+def file_digest(path: str | Path) -> str:
+    """Hexadecimal BLAKE2b digest (128 bit) of a file's bytes."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()

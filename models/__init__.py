@@ -1,0 +1,1 @@
+"""Generators, discriminators, losses, and the LightningModules over them."""
