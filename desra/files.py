@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 import secrets
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,7 +25,7 @@ class Match:
     Attributes:
         key: relative path without suffix, with ``/`` between its parts.
         paths: role (``"mse_sr"``, ``"gan_sr"``, …) to file; optional roles may be absent.
-        error: why the match cannot be used (a partner is missing, two files claim one key), or None.
+        error: why the match cannot be used (no partner, two files with one key), or None.
     """
 
     key: str
@@ -133,6 +135,26 @@ def write_text(path: str | Path, text: str) -> None:
 
 
 def file_digest(path: str | Path) -> str:
-    """Hexadecimal BLAKE2b digest (128 bit) of a file's bytes."""
+    """Hexadecimal BLAKE2b digest (128 bit) of a file's bytes.
+
+    Within a process a file that is still the same one (inode, size, time of change) is read once.
+    """
+    status = os.stat(path)
+    return _digest(os.fspath(path), status.st_ino, status.st_size, status.st_mtime_ns)
+
+
+@functools.lru_cache(maxsize=2**16)
+def _digest(path: str, *_identity: int) -> str:
     with open(path, "rb") as file:
         return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+
+
+def link_or_copy(source: str | Path, target: str | Path) -> None:
+    """Give ``source`` a second name (hard link), or copy it where the file system has no links."""
+    if Path(target).exists() and os.path.samefile(source, target):
+        return
+    with atomic_path(target) as temporary:
+        try:
+            os.link(source, temporary)
+        except OSError:
+            shutil.copyfile(source, temporary)

@@ -1,4 +1,4 @@
-"""Reading and writing images, strictly: what cannot be decoded whole is an error, never grey pixels."""
+"""Reading and writing images, strictly: what cannot be decoded whole is an error, never grey."""
 
 from __future__ import annotations
 
@@ -19,9 +19,7 @@ from desra.files import atomic_path
 MAX_PIXELS = 2**28
 """Largest image read by default, in pixels (16384 × 16384); a guard against decompression bombs."""
 
-_SIXTEEN_BIT_MODES = ("I;16", "I;16B", "I;16L", "I")
-
-# The guard is `max_pixels`, with an error of ours; Pillow's own would only warn below twice its limit.
+# The guard is `max_pixels`, with an error of ours; Pillow's own only warns below twice its limit.
 PILImage.MAX_IMAGE_PIXELS = None
 
 
@@ -30,7 +28,7 @@ class Picture:
     """A decoded image with what must survive a change of its size.
 
     Attributes:
-        pixels: ``(H, W, C)`` uint8 or uint16; C is 1 (grey), 2 (grey, alpha), 3 (RGB), 4 (RGB, alpha).
+        pixels: ``(H, W, C)`` uint8 or uint16; C is 1 (grey), 2 (grey, alpha), 3 (RGB), 4 (RGBA).
         icc: ICC profile, or None.
         exif: EXIF block with its orientation as in the file (pixels are not rotated), or None.
     """
@@ -143,8 +141,8 @@ def write_png(path: str | Path, pixels: NDArray, compression: int = 1) -> None:
 
     Args:
         path: where; folders are made as needed.
-        pixels: ``(H, W)``, ``(H, W, 3)`` or ``(H, W, 4)``, uint8 or uint16, RGB order; a bool mask is
-            written as 0/255.
+        pixels: ``(H, W)``, ``(H, W, 3)`` or ``(H, W, 4)``, uint8 or uint16, RGB order; a bool
+            mask is written as 0/255.
         compression: zlib level, 0 (none) to 9.
     """
     if pixels.dtype == bool:
@@ -180,6 +178,6 @@ def quantize(images: torch.Tensor) -> torch.Tensor:
 
 
 def to_uint8(image: torch.Tensor) -> NDArray[np.uint8]:
-    """One image ``(3, H, W)`` or ``(1, 3, H, W)``, float in [0, 1] or uint8, to ``(H, W, 3)`` uint8."""
+    """One image, ``(3, H, W)`` or ``(1, 3, H, W)``, float in [0, 1] or uint8, to uint8 HWC."""
     planes = quantize(image).reshape(image.shape[-3:])
     return planes.permute(1, 2, 0).contiguous().cpu().numpy()

@@ -1,0 +1,97 @@
+"""What the entry points share: a user's mistake becomes one line and an exit code, not a traceback."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import os
+import sys
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any
+
+USAGE_ERROR = 2
+SOME_FAILED = 1
+
+_exit_code = 0
+
+
+def entry_point(task: Callable[..., Any]) -> Callable[..., Any]:
+    """Turn `InputError` and configuration errors of a Hydra task function into a line on stderr.
+
+    A single run then exits with 2; in a sweep the other jobs still run (this job's value is NaN),
+    and the process exits with 2 at the end.
+    """
+
+    @functools.wraps(task)
+    def run(config: Any) -> Any:
+        from hydra.core.hydra_config import HydraConfig
+        from hydra.types import RunMode
+
+        _quiet_libraries()
+        try:
+            return task(config)
+        except Exception as error:
+            message = user_message(error)
+            if message is None:
+                raise
+            _say(f"error: {message}")
+            _fail(USAGE_ERROR)
+            if HydraConfig.get().mode == RunMode.MULTIRUN:
+                return float("nan")
+            raise SystemExit(USAGE_ERROR) from None
+
+    return run
+
+
+def launch(main: Callable[[], Any]) -> None:
+    """Run a Hydra main function and leave the process with the exit code of the whole run."""
+    main()
+    sys.exit(_exit_code)
+
+
+def report_failures(lines: Sequence[str], title: str = "not done") -> None:
+    """List what failed on stderr, one line each; the process will exit with 1."""
+    if not lines:
+        return
+    _say(f"{len(lines)} {title}:")
+    for line in lines:
+        _say(f"  {line}")
+    _fail(SOME_FAILED)
+
+
+def user_message(error: BaseException | None) -> str | None:
+    """The line to show if ``error``, or what caused it, is a user's mistake; None if it is a bug."""
+    from omegaconf.errors import MissingMandatoryValue
+
+    from desra.errors import InputError
+
+    while error is not None:
+        if isinstance(error, InputError):
+            return str(error)
+        if isinstance(error, MissingMandatoryValue):
+            return f"{error.full_key}: no value given; add {error.full_key}=VALUE to the command"
+        error = error.__cause__ or error.__context__
+    return None
+
+
+def is_rank_zero() -> bool:
+    """Whether this process speaks for the run (the environment of torchrun, SLURM and Lightning)."""
+    return not any(int(os.environ.get(name, 0)) for name in ("RANK", "SLURM_PROCID", "LOCAL_RANK"))
+
+
+def _fail(code: int) -> None:
+    global _exit_code
+    _exit_code = max(_exit_code, code)
+
+
+def _say(line: str) -> None:
+    if is_rank_zero():
+        print(line, file=sys.stderr, flush=True)
+
+
+def _quiet_libraries() -> None:
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    # The number of workers is a setting here (data.num_workers); its default fits the machine.
+    warnings.filterwarnings("ignore", ".*does not have many workers.*")
