@@ -8,12 +8,23 @@ import os
 import sys
 import warnings
 from collections.abc import Callable, Sequence
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from omegaconf import OmegaConf
+
+if TYPE_CHECKING:
+    from lightning import Callback
+    from omegaconf import DictConfig
 
 USAGE_ERROR = 2
 SOME_FAILED = 1
 
 _exit_code = 0
+
+OmegaConf.register_new_resolver(
+    "sweep_group", lambda: (folder := sweep_folder()) and folder.name, replace=True
+)
 
 
 def entry_point(task: Callable[..., Any]) -> Callable[..., Any]:
@@ -60,6 +71,45 @@ def report_failures(lines: Sequence[str], title: str = "not done") -> None:
     _fail(SOME_FAILED)
 
 
+def run_over_images(config: DictConfig, **settings: Any) -> Any:
+    """Run ``config.task`` over the images of ``config.data`` on ``config.trainer``.
+
+    Images that cannot be done are listed at the end, and the process will exit with 1. Returns the
+    task, which has seen all rows if this is rank zero.
+
+    Args:
+        config: the composed configuration.
+        **settings: further arguments of the task, which no configuration decides.
+    """
+    from hydra.utils import instantiate
+
+    from callbacks.loggers import log_run
+    from callbacks.result_writer import ResultWriter
+    from desra.ledger import Ledger
+
+    task = instantiate(config.task, **settings)
+    data = instantiate(config.data)
+    ledger = Ledger(task.output_dir, task.name, task.settings)
+    data.bind(task, ledger)
+    writer = ResultWriter(ledger, [match.key for match in data.matches])
+    loggers = [instantiate(node) for node in config.logger.values()]
+    trainer = instantiate(config.trainer, callbacks=[writer, *progress_bar()], logger=loggers)
+    trainer.predict(task, data, return_predictions=False)
+    if trainer.is_global_zero:
+        log_run(loggers, config, task.summary)
+    report_failures(writer.failures, "images not done")
+    return task
+
+
+def sweep_folder() -> Path | None:
+    """The folder over all jobs of a sweep; None outside of one."""
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.types import RunMode
+
+    hydra = HydraConfig.get()
+    return Path(hydra.sweep.dir).absolute() if hydra.mode == RunMode.MULTIRUN else None
+
+
 def user_message(error: BaseException | None) -> str | None:
     """The line to show if ``error``, or what caused it, is a user's mistake; None if it is a bug."""
     from omegaconf.errors import MissingMandatoryValue
@@ -73,6 +123,13 @@ def user_message(error: BaseException | None) -> str | None:
             return f"{error.full_key}: no value given; add {error.full_key}=VALUE to the command"
         error = error.__cause__ or error.__context__
     return None
+
+
+def progress_bar() -> list[Callback]:
+    """A progress bar with rate and time left, where there is a terminal to show it."""
+    from lightning.pytorch.callbacks import RichProgressBar
+
+    return [RichProgressBar()] if sys.stderr.isatty() or sys.stdout.isatty() else []
 
 
 def is_rank_zero() -> bool:

@@ -2,47 +2,17 @@
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from lightning import Callback, LightningModule, Trainer
 
-import entry
-from datamodules.image_folders import Sample
-from desra.errors import InputError
-from desra.files import write_text
+from desra.errors import InputError, describe
+from desra.files import write_table
+from desra.image_task import ImageTask, Result
 from desra.ledger import Ledger, Row
-
-
-@dataclass
-class Result:
-    """What a task made of one sample.
-
-    Attributes:
-        sample: as it came from the data.
-        row: the image's row of the table; may be completed by ``write``.
-        write: writes the outputs, returns their paths; called in a writing thread. None where there
-            is nothing to write (done before, or failed).
-    """
-
-    sample: Sample
-    row: Row = field(default_factory=dict)
-    write: Callable[[], Sequence[Path]] | None = None
-
-
-class FinishingTask(Protocol):
-    """A LightningModule whose results `ResultWriter` writes."""
-
-    columns: Sequence[str]
-    table_name: str
-
-    def finish(self, rows: Sequence[Row]) -> None:
-        """Make the page or whatever else needs all rows; called once, on rank zero."""
 
 
 class ResultWriter(Callback):
@@ -64,6 +34,11 @@ class ResultWriter(Callback):
         self._pool: ThreadPoolExecutor | None = None
         self._waiting: list[Future[None]] = []
 
+    @property
+    def failures(self) -> list[str]:
+        """One line for each image that could not be done; complete after the run, on rank zero."""
+        return [str(row["error"]) for row in self.rows if row.get("error")]
+
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start the writing threads."""
         self._pool = ThreadPoolExecutor(self.threads, thread_name_prefix="write")
@@ -84,11 +59,9 @@ class ResultWriter(Callback):
         trainer.strategy.barrier("results written")
         self.rows = self.ledger.rows(self.keys)
         if trainer.is_global_zero:
-            task: FinishingTask = pl_module  # type: ignore[assignment]
+            task: ImageTask = pl_module  # type: ignore[assignment]
             write_table(self.ledger.output_dir / task.table_name, self.rows, task.columns)
             task.finish(self.rows)
-            failures = [str(row["error"]) for row in self.rows if row.get("error")]
-            entry.report_failures(failures, "images not done")
         trainer.strategy.barrier("table written")
 
     def on_exception(
@@ -113,21 +86,10 @@ class ResultWriter(Callback):
             return
         row, outputs = {"image": key, **result.row}, list[Path]()
         try:
-            if sample.error:
-                raise InputError(sample.error)
+            if error := sample.error or result.error:
+                raise InputError(error)
             outputs = list(result.write()) if result.write else []
             row |= result.row
-        except InputError as error:
-            row = {"image": key, "error": str(error)}
-        except OSError as error:
-            row = {"image": key, "error": f"{error.filename or key}: {error.strerror or error}"}
+        except (InputError, OSError) as reason:
+            row = {"image": key, "error": describe(reason, key)}
         self.ledger.record(key, fingerprint, row, outputs)
-
-
-def write_table(path: str | Path, rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None:
-    """Write rows as CSV, whole or not at all; a value that a row lacks is left empty."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, columns, extrasaction="ignore", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    write_text(path, text.getvalue())

@@ -4,54 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter
-from typing import Any, Protocol
+from typing import Any
 
 from lightning import LightningDataModule
 from torch.utils.data import DataLoader, Dataset
 
-from desra.errors import InputError
+from desra.errors import InputError, describe
 from desra.files import Match, match_folders
-from desra.ledger import Ledger, Row
-
-
-class ImageTask(Protocol):
-    """What a task over folders of images tells the data about itself.
-
-    Attributes:
-        settings: everything but the input files that decides the outputs; JSON-able.
-    """
-
-    settings: Mapping[str, Any]
-
-    def inputs(self, match: Match) -> Sequence[Path]:
-        """The files whose bytes decide the outputs of ``match``."""
-
-    def load(self, match: Match) -> Any:
-        """Read what the task needs of ``match``; runs in a reading process. Raises InputError."""
-
-
-@dataclass
-class Sample:
-    """One image on its way to the task.
-
-    Attributes:
-        match: the key and the files.
-        fingerprint: digest of inputs and settings; empty if they could not be read.
-        payload: what `ImageTask.load` returned; None if done before, or failed.
-        row: the row of the table if the image was done before by the same inputs and settings.
-        error: why the image cannot be done, in one line.
-        seconds: time spent reading.
-    """
-
-    match: Match
-    fingerprint: str = ""
-    payload: Any = None
-    row: Row | None = None
-    error: str | None = None
-    seconds: float = field(default=0.0, compare=False)
+from desra.image_task import ImageTask, Sample
+from desra.ledger import Ledger
 
 
 class ImageSamples(Dataset[Sample]):
@@ -74,10 +37,8 @@ class ImageSamples(Dataset[Sample]):
             sample.row = self.ledger.finished(match.key, sample.fingerprint)
             if sample.row is None:
                 sample.payload = self.task.load(match)
-        except InputError as error:
-            sample.error = str(error)
-        except OSError as error:
-            sample.error = f"{error.filename or match.key}: {error.strerror or error}"
+        except (InputError, OSError) as error:
+            sample.error = describe(error, match.key)
         sample.seconds = perf_counter() - start
         return sample
 
@@ -127,3 +88,47 @@ class ImageFolders(LightningDataModule):
             num_workers=min(workers, len(self._samples)),
             collate_fn=list,
         )
+
+
+class DetectionFolders(ImageFolders):
+    """The images that detection needs: each upscaling from its folder, or LR to make it from.
+
+    Args:
+        mse_root: folder of MSE-SR, or None where ``mse_weights`` make it.
+        gan_root: folder of GAN-SR, or None where ``gan_weights`` make it.
+        lr_root: folder of LR; needed where an upscaling is made, shown on the page otherwise.
+        mse_weights: file or name of the MSE generator's weights.
+        gan_weights: file or name of the GAN generator's weights.
+        num_workers: see `ImageFolders`.
+        batch_size: see `ImageFolders`.
+
+    Raises:
+        InputError: an upscaling is neither given nor can be made, or is both.
+    """
+
+    def __init__(
+        self,
+        mse_root: str | Path | None = None,
+        gan_root: str | Path | None = None,
+        lr_root: str | Path | None = None,
+        mse_weights: str | None = None,
+        gan_weights: str | None = None,
+        num_workers: int | None = None,
+        batch_size: int = 1,
+    ) -> None:
+        required: dict[str, str | Path] = {}
+        made = {"mse": mse_weights, "gan": gan_weights}
+        for name, root in {"mse": mse_root, "gan": gan_root}.items():
+            if (root is None) == (made[name] is None):
+                raise InputError(
+                    f"{name.upper()}-SR: give either {name}_root=DIR (upscaled images) "
+                    f"or {name}_weights=NAME_OR_FILE with lr_root=DIR (to make them)"
+                )
+            if root is not None:
+                required[f"{name}_sr"] = root
+        if len(required) == 2:
+            super().__init__(required, {"lr": lr_root}, num_workers, batch_size)
+            return
+        if lr_root is None:
+            raise InputError("lr_root: give the folder of low-resolution images to upscale")
+        super().__init__({"lr": lr_root, **required}, None, num_workers, batch_size)

@@ -12,3 +12,10 @@ class InputError(ValueError):
 
     def __init__(self, message: str) -> None:
         super().__init__(" ".join(message.split()))
+
+
+def describe(error: InputError | OSError, where: str) -> str:
+    """One line that says why ``where`` (a file or key) could not be done."""
+    if isinstance(error, InputError):
+        return str(error)
+    return f"{error.filename or where}: {error.strerror or error}"

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import csv
 import functools
 import hashlib
+import io
 import os
 import secrets
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from desra.errors import InputError
 
@@ -134,6 +137,17 @@ def write_text(path: str | Path, text: str) -> None:
         temporary.write_bytes(text.encode())
 
 
+def write_table(
+    path: str | Path, rows: Iterable[Mapping[str, Any]], columns: Sequence[str]
+) -> None:
+    """Write rows as CSV, whole or not at all; a value that a row lacks is left empty."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_text(path, text.getvalue())
+
+
 def file_digest(path: str | Path) -> str:
     """Hexadecimal BLAKE2b digest (128 bit) of a file's bytes.
 
@@ -149,12 +163,15 @@ def _digest(path: str, *_identity: int) -> str:
         return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
 
 
-def link_or_copy(source: str | Path, target: str | Path) -> None:
-    """Give ``source`` a second name (hard link), or copy it where the file system has no links."""
+def link_or_copy(source: str | Path, target: str | Path, copy: bool = False) -> None:
+    """Give a file a second name (hard link); copy it if asked, or if links are not possible."""
     if Path(target).exists() and os.path.samefile(source, target):
         return
     with atomic_path(target) as temporary:
         try:
-            os.link(source, temporary)
-        except OSError:
+            if copy:
+                shutil.copyfile(source, temporary)
+            else:
+                os.link(source, temporary)
+        except OSError:  # another file system, or one without links
             shutil.copyfile(source, temporary)

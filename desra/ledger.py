@@ -73,4 +73,5 @@ class Ledger:
             record = json.loads(self._path(key).read_bytes())
         except (FileNotFoundError, json.JSONDecodeError):
             return None
-        return record if {"fingerprint", "row", "outputs"} <= record.keys() else None
+        whole = isinstance(record, dict) and {"fingerprint", "row", "outputs"} <= record.keys()
+        return record if whole else None

@@ -1,0 +1,145 @@
+"""The files that detection leaves for each image, and the page over all of them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from desra.detector import Detector
+from numpy.typing import NDArray
+from torch import Tensor
+
+from desra import report
+from desra.files import link_or_copy, write_text
+from desra.image_task import Sample
+from desra.images import write_png
+from desra.ledger import Row
+
+FOLDERS = {"lr": "LR", "mse_sr": "MSE-SR", "gan_sr": "GAN-SR"}
+MASK_FOLDER = "DeSRA-Mask"
+"""The layout of the released dataset, which train.py reads."""
+
+
+class Found(NamedTuple):
+    """What was detected in one image; tensors ``(1, 1, H, W)``, any device.
+
+    Attributes:
+        distance: float64.
+        adjusted: float64.
+        mask: bool.
+        labels: uint8, or None without a segmenter.
+    """
+
+    distance: Tensor
+    adjusted: Tensor
+    mask: Tensor
+    labels: Tensor | None
+
+
+class DetectionWriter:
+    """Writes an image's files under ``output_dir``.
+
+    What depends on the image alone (pictures, upscalings) goes to a ``shared`` folder, which in a
+    sweep serves all jobs, and is linked from there.
+
+    Args:
+        output_dir: the run's folder.
+        detector: gives the stages between distance and mask, and the settings the page names.
+        classes: names of the semantic classes, by label.
+        inputs: whether LR, MSE-SR and GAN-SR are linked, copied or left where they are.
+        page: whether the page is made.
+        save_intermediates: whether labels, distances and stages are written.
+    """
+
+    def __init__(
+        self,
+        output_dir: Path,
+        detector: Detector,
+        classes: Sequence[str],
+        inputs: Literal["link", "copy", "leave"],
+        page: bool,
+        save_intermediates: bool,
+    ) -> None:
+        self.output_dir, self.detector, self.classes = output_dir, detector, classes
+        self.inputs, self.page, self.save_intermediates = inputs, page, save_intermediates
+
+    def write_shared(self, shared: Path, sample: Sample, found: Found) -> None:
+        """Write what every job over this image shares: made upscalings, and the page's pictures."""
+        key, pictures = sample.match.key, sample.payload
+        for role in ("mse_sr", "gan_sr"):
+            if role not in sample.match.paths:
+                write_png(shared / FOLDERS[role] / f"{key}.png", getattr(pictures, role))
+        if self.page:
+            images = {FOLDERS[role]: getattr(pictures, role) for role in FOLDERS}
+            report.write_views(
+                shared,
+                key,
+                images={name: image for name, image in images.items() if image is not None},
+                heatmaps={"Distance": _plane(found.distance)},
+            )
+
+    def write(self, shared: Path, sample: Sample, found: Found, row: Row) -> list[Path]:
+        """Write what this run's settings decide, link the rest; returns the paths of all."""
+        key = sample.match.key
+        mask = _plane(found.mask)
+        outputs = [self.output_dir / MASK_FOLDER / f"{key}.png"]
+        write_png(outputs[0], mask)
+        outputs += self._place_inputs(shared, sample)
+        if self.save_intermediates:
+            outputs += self._write_intermediates(key, found)
+        if self.page:
+            outputs += report.link_views(shared, self.output_dir, key)
+            outputs += report.write_regions(
+                self.output_dir,
+                key,
+                outlines={"artifacts": mask},
+                labels=None if found.labels is None else _plane(found.labels),
+                classes=self.classes,
+            )
+        return outputs
+
+    def _place_inputs(self, shared: Path, sample: Sample) -> list[Path]:
+        """Give LR, MSE-SR and GAN-SR their place in the output, if they are not there already."""
+        placed = []
+        for role, folder in FOLDERS.items():
+            made = shared / folder / f"{sample.match.key}.png"
+            source = sample.match.paths.get(role, made)
+            if not source.is_file() or (self.inputs == "leave" and source != made):
+                continue
+            target = (self.output_dir / folder / sample.match.key).with_name(
+                Path(sample.match.key).name + source.suffix
+            )
+            link_or_copy(source, target, copy=self.inputs == "copy")
+            placed.append(target)
+        return placed
+
+    def _write_intermediates(self, key: str, found: Found) -> list[Path]:
+        """Each stage as a picture: maps in [0, 1] as 16-bit grey, stages as 0/255, labels as they are."""
+        planes: dict[str, NDArray] = {
+            "Distance": _sixteen_bit(found.distance),
+            "Adjusted": _sixteen_bit(found.adjusted),
+        }
+        if found.labels is not None:
+            planes["Labels"] = _plane(found.labels)
+        stages = self.detector.stages(found.distance, found.labels)
+        planes |= {name.capitalize(): _plane(stage) for name, stage in stages.items()}
+        paths = []
+        for name, plane in planes.items():
+            paths.append(self.output_dir / "Intermediates" / name / f"{key}.png")
+            write_png(paths[-1], plane)
+        return paths
+
+    def finish(self, rows: Sequence[Row], summary: Mapping[str, Any]) -> None:
+        """Write ``summary.json``, and the page over all images."""
+        write_text(self.output_dir / "summary.json", json.dumps(summary, indent=2) + "\n")
+
+
+def _plane(values: Tensor) -> NDArray:
+    return values[0, 0].cpu().numpy()
+
+
+def _sixteen_bit(values: Tensor) -> NDArray[np.uint16]:
+    return np.round(_plane(values).clip(0, 1) * 65535).astype(np.uint16)
