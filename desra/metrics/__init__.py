@@ -1,0 +1,39 @@
+"""How good a detection is, and what finetuning removed.
+
+Each metric's state is a few sums over images, so it is right under any number of ranks.
+"""
+
+from desra.metrics.alignment import align_masks
+from desra.metrics.detection import (
+    ArtifactIoU,
+    ArtifactMetrics,
+    OverlapCounts,
+    OverlapScores,
+    RegionF1,
+    RegionPrecision,
+    RegionRecall,
+    artifact_iou,
+    harmonic_mean,
+    overlap_counts,
+    region_hits,
+)
+from desra.metrics.removal import AdditionRate, RemovalRate, added_regions, removed_regions
+
+__all__ = [
+    "AdditionRate",
+    "ArtifactIoU",
+    "ArtifactMetrics",
+    "OverlapCounts",
+    "OverlapScores",
+    "RegionF1",
+    "RegionPrecision",
+    "RegionRecall",
+    "RemovalRate",
+    "added_regions",
+    "align_masks",
+    "artifact_iou",
+    "harmonic_mean",
+    "overlap_counts",
+    "region_hits",
+    "removed_regions",
+]
