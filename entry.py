@@ -1,4 +1,4 @@
-"""What the entry points share: a user's mistake becomes one line and an exit code, not a traceback."""
+"""What the entry points share: a user's mistake becomes one line and an exit code."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def report_failures(lines: Sequence[str], title: str = "not done") -> None:
     """List what failed on stderr, one line each; the process will exit with 1."""
     if not lines:
         return
-    _say(f"{len(lines)} {title}:")
+    _say(f"{title} ({len(lines)}):")
     for line in lines:
         _say(f"  {line}")
     _fail(SOME_FAILED)
@@ -111,7 +111,7 @@ def sweep_folder() -> Path | None:
 
 
 def user_message(error: BaseException | None) -> str | None:
-    """The line to show if ``error``, or what caused it, is a user's mistake; None if it is a bug."""
+    """The line to show if a user's mistake caused ``error``; None if it is a bug."""
     from omegaconf.errors import MissingMandatoryValue
 
     from desra.errors import InputError
@@ -121,7 +121,7 @@ def user_message(error: BaseException | None) -> str | None:
             return str(error)
         if isinstance(error, MissingMandatoryValue):
             return f"{error.full_key}: no value given; add {error.full_key}=VALUE to the command"
-        error = error.__cause__ or error.__context__
+        error = error.__cause__
     return None
 
 
@@ -133,7 +133,7 @@ def progress_bar() -> list[Callback]:
 
 
 def is_rank_zero() -> bool:
-    """Whether this process speaks for the run (the environment of torchrun, SLURM and Lightning)."""
+    """Whether this process speaks for the run, by what torchrun, SLURM and Lightning set."""
     return not any(int(os.environ.get(name, 0)) for name in ("RANK", "SLURM_PROCID", "LOCAL_RANK"))
 
 

@@ -25,7 +25,7 @@ from desra.images import read_rgb
 from desra.labelme import find_gt_masks, read_gt_mask
 from desra.ledger import Ledger, Row
 from desra.stage_cache import Stage, StageCache
-from models.detection_summary import summarise
+from models.detection_summary import score_image, summarise
 from models.detection_writer import DetectionWriter, Found
 
 
@@ -116,12 +116,17 @@ class ArtifactDetection(LightningModule):
             "inputs": inputs,
             "page": page,
         }
+        self.summary: dict[str, Any] = {}
         self.output_dir = Path(output_dir)
         self.cache = StageCache(cache_dir) if cache_dir is not None else None
         self._stages = Ledger(self.output_dir, "stages", self.stage_settings)
         self._writer = DetectionWriter(
             self.output_dir, detector, segmenter.classes, inputs, page, save_intermediates
         )
+
+    def setup(self, stage: str) -> None:
+        """Fetch and load what the segmenter needs before the first image."""
+        self.segmenter.prepare()
 
     def inputs(self, match: Match) -> Sequence[Path]:
         """The upscalings, LR, the labels, and whatever the segmenter reads for this image."""
@@ -264,3 +269,8 @@ class ArtifactDetection(LightningModule):
         """Write ``summary.json`` and the page over all images."""
         self.summary = summarise(rows)
         self._writer.finish(rows, self.summary)
+
+
+def _shape(pictures: Pictures) -> tuple[int, ...]:
+    """What pictures of one batch have in common; those from the cache go one by one."""
+    return (id(pictures),) if pictures.gan_sr is None else pictures.gan_sr.shape

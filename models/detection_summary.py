@@ -30,7 +30,7 @@ def score_image(mask: Tensor, gt_mask: NDArray, rim: int) -> Row:
 
 
 def summarise(rows: Sequence[Row]) -> dict[str, Any]:
-    """Figures of the whole set; with labels also IoU, precision, recall and F1 over labelled images.
+    """Figures of the whole set; where images are labelled also IoU, precision, recall and F1.
 
     Undefined figures (0/0) are None.
     """

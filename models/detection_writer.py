@@ -22,6 +22,20 @@ FOLDERS = {"lr": "LR", "mse_sr": "MSE-SR", "gan_sr": "GAN-SR"}
 MASK_FOLDER = "DeSRA-Mask"
 """The layout of the released dataset, which train.py reads."""
 
+DIFFERENCE = "Difference"
+"""The page's heat map: 1 − D, bright where the textures differ."""
+
+PAGE_COLUMNS = (
+    report.Column("image", kind="text", descending=False),
+    report.Column("artifact_share", kind="share", hint="Share of the image's pixels in the mask."),
+    report.Column("regions", kind="integer", hint="8-connected regions of the mask."),
+    report.Column("largest_region", kind="integer", hint="Pixels of the largest region."),
+    report.Column("mean_distance", hint="Mean texture distance; 1 where the textures agree."),
+    report.Column("width", kind="integer"),
+    report.Column("height", kind="integer"),
+)
+SCORE_TITLES = {"iou": "IoU", "precision": "Precision", "recall": "Recall", "f1": "F1"}
+
 
 class Found(NamedTuple):
     """What was detected in one image; tensors ``(1, 1, H, W)``, any device.
@@ -78,7 +92,8 @@ class DetectionWriter:
                 shared,
                 key,
                 images={name: image for name, image in images.items() if image is not None},
-                heatmaps={"Distance": _plane(found.distance)},
+                heatmaps={DIFFERENCE: 1 - _plane(found.distance)},
+                labels=_labels(found),
             )
 
     def write(self, shared: Path, sample: Sample, found: Found, row: Row) -> list[Path]:
@@ -91,13 +106,13 @@ class DetectionWriter:
         if self.save_intermediates:
             outputs += self._write_intermediates(key, found)
         if self.page:
-            outputs += report.link_views(shared, self.output_dir, key)
-            outputs += report.write_regions(
-                self.output_dir,
-                key,
-                outlines={"artifacts": mask},
-                labels=None if found.labels is None else _plane(found.labels),
-                classes=self.classes,
+            if shared != self.output_dir:
+                report.link_views(shared, self.output_dir, key)
+            outlines = {"Detected": mask}
+            if sample.payload.gt_mask is not None:
+                outlines["Labelled"] = _padded(sample.payload.gt_mask, mask.shape)
+            report.write_regions(
+                self.output_dir, key, outlines=outlines, size=mask.shape, labels=_labels(found)
             )
         return outputs
 
@@ -117,7 +132,7 @@ class DetectionWriter:
         return placed
 
     def _write_intermediates(self, key: str, found: Found) -> list[Path]:
-        """Each stage as a picture: maps in [0, 1] as 16-bit grey, stages as 0/255, labels as they are."""
+        """Stages as pictures: maps in [0, 1] in 16 bits, masks as 0/255, labels as they are."""
         planes: dict[str, NDArray] = {
             "Distance": _sixteen_bit(found.distance),
             "Adjusted": _sixteen_bit(found.adjusted),
@@ -135,6 +150,38 @@ class DetectionWriter:
     def finish(self, rows: Sequence[Row], summary: Mapping[str, Any]) -> None:
         """Write ``summary.json``, and the page over all images."""
         write_text(self.output_dir / "summary.json", json.dumps(summary, indent=2) + "\n")
+        if not self.page:
+            return
+        threshold = getattr(self.detector, "threshold", None)
+        report.write_page(
+            self.output_dir,
+            rows,
+            title="Artifacts",
+            subtitle="where GAN-SR has texture that MSE-SR does not support, without ground truth",
+            columns=PAGE_COLUMNS,
+            settings=self.detector.settings,
+            summary={
+                SCORE_TITLES[name]: f"{100 * value:.1f} %"
+                for name, value in summary.items()
+                if name in SCORE_TITLES and value is not None
+            },
+            scales={DIFFERENCE: report.Scale(0, 1, threshold and 1 - threshold)},
+            classes=self.classes,
+            files={"Mask": f"{MASK_FOLDER}/{{key}}.png"},
+        )
+
+
+def _labels(found: Found) -> NDArray[np.uint8] | None:
+    return None if found.labels is None else _plane(found.labels)
+
+
+def _padded(mask: NDArray, shape: tuple[int, ...]) -> NDArray:
+    """A labelled mask that was cropped by the rim, at full size again."""
+    rims = [
+        ((full - side) // 2, full - side - (full - side) // 2)
+        for full, side in zip(shape, mask.shape, strict=True)
+    ]
+    return np.pad(mask, rims)
 
 
 def _plane(values: Tensor) -> NDArray:

@@ -1,0 +1,48 @@
+"""The table over a sweep, from the files that its jobs left."""
+
+import csv
+import json
+
+from omegaconf import OmegaConf
+from PIL import Image as PILImage
+
+from callbacks.sweep_summary import SweepSummary, gather_jobs
+from desra.files import write_text
+
+
+def leave_job(folder, name, overrides, **figures):
+    job = folder / name
+    write_text(job / "summary.json", json.dumps(figures))
+    write_text(job / ".hydra" / "overrides.yaml", OmegaConf.to_yaml(OmegaConf.create(overrides)))
+
+
+def test_jobs_are_gathered_with_the_overrides_that_differ(tmp_path):
+    leave_job(tmp_path, "a", ["mse_root=x=y", "detector.threshold=0.5"], iou=0.25, regions=3)
+    leave_job(tmp_path, "b", ["mse_root=x=y", "detector.threshold=0.7", "+extra=1"], iou=None)
+    write_text(tmp_path / "elsewhere" / "summary.json", "{}")
+    assert gather_jobs(tmp_path) == [
+        {"detector.threshold": "0.5", "iou": 0.25, "regions": 3, "extra": None},
+        {"detector.threshold": "0.7", "iou": None, "regions": None, "extra": "1"},
+    ]
+
+
+def test_table_and_plot_are_written_and_the_cache_is_dropped(tmp_path, capsys):
+    leave_job(tmp_path, "a", ["detector.threshold=0.5"], precision=0.5, recall=0.25, f1=1 / 3)
+    leave_job(tmp_path, "b", ["detector.threshold=0.7"], precision=0.4, recall=0.75, f1=0.5)
+    leave_job(tmp_path, "c", ["detector.threshold=0.9"], precision=None, recall=0.0, f1=0.0)
+    write_text(tmp_path / ".cache" / "x", "")
+    config = OmegaConf.create({"hydra": {"sweep": {"dir": str(tmp_path)}}})
+    SweepSummary(sort="f1").on_multirun_end(config)
+    with open(tmp_path / "sweep.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["detector.threshold"] for row in rows] == ["0.7", "0.5", "0.9"]
+    assert rows[2]["precision"] == ""
+    assert PILImage.open(tmp_path / "precision_recall.png").size == (900, 750)
+    assert "0.75" in capsys.readouterr().out
+    assert not (tmp_path / ".cache").exists()
+
+
+def test_a_sweep_without_finished_jobs_leaves_no_table(tmp_path):
+    config = OmegaConf.create({"hydra": {"sweep": {"dir": str(tmp_path)}}})
+    SweepSummary().on_multirun_end(config)
+    assert list(tmp_path.iterdir()) == []

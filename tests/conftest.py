@@ -1,0 +1,84 @@
+"""Small data through the real path: fixtures that several folders of tests share."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from desra.images import write_png
+
+ROOT = Path(__file__).parents[1]
+
+
+def smooth_photo(seed: int, height: int, width: int) -> np.ndarray:
+    """A picture with edges, gradients and some texture, uint8 RGB."""
+    rng = np.random.default_rng(seed)
+    coarse = rng.uniform(0, 255, (height // 16 + 2, width // 16 + 2, 3)).astype(np.float32)
+    picture = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
+    picture += rng.normal(0, 3, picture.shape)
+    for _ in range(6):
+        corner = rng.integers(0, (width, height))
+        size = rng.integers(8, 60, 2)
+        colour = tuple(int(value) for value in rng.integers(0, 255, 3))
+        cv2.rectangle(picture, corner, corner + size, colour, -1)
+    return picture.clip(0, 255).astype(np.uint8)
+
+
+def place_artifact(shape: tuple[int, int], seed: int, share: float = 0.4) -> np.ndarray:
+    """A mask with one rectangle, ``share`` of each side."""
+    rng = np.random.default_rng(seed)
+    (height, width), (h, w) = shape, (int(side * share) for side in shape)
+    top, left = rng.integers(0, height - h), rng.integers(0, width - w)
+    mask = np.zeros(shape, bool)
+    mask[top : top + h, left : left + w] = True
+    return mask
+
+
+def add_texture(picture: np.ndarray, mask: np.ndarray, seed: int) -> np.ndarray:
+    """The picture with texture invented on the mask, as a GAN leaves it."""
+    texture = np.random.default_rng(seed).normal(0, 40, mask.shape)
+    changed = picture.astype(np.float32) + (texture * mask)[..., None]
+    return changed.clip(0, 255).astype(np.uint8)
+
+
+@pytest.fixture
+def make_pairs(tmp_path: Path) -> Callable[..., Path]:
+    """Writes pairs of upscalings, every third without artifacts, in the release's layout."""
+
+    def make(count: int = 3, height: int = 120, width: int = 160) -> Path:
+        root = tmp_path / "pairs"
+        for index in range(count):
+            mse_sr = smooth_photo(index, height, width)
+            mask = place_artifact((height, width), index) & (index % 3 != 2)
+            gan_sr = add_texture(mse_sr, mask, index)
+            key = f"set{index % 2}/{index:03d}"
+            write_png(root / "MSE-SR" / f"{key}.png", mse_sr)
+            write_png(root / "GAN-SR" / f"{key}.png", gan_sr)
+            write_png(root / "LR" / f"{key}.png", cv2.resize(mse_sr, None, fx=0.25, fy=0.25))
+            write_png(root / "GT-Mask" / f"{key}.png", mask)
+        return root
+
+    return make
+
+
+@pytest.fixture
+def run_script() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Runs an entry point as a user does, in a process of its own."""
+
+    def run(script: str, *overrides: object, **options: object) -> subprocess.CompletedProcess[str]:
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "WANDB_MODE": "offline"}
+        return subprocess.run(
+            [sys.executable, str(ROOT / script), *(str(override) for override in overrides)],
+            capture_output=True,
+            text=True,
+            timeout=240,
+            env=environment,
+            **options,
+        )
+
+    return run

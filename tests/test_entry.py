@@ -1,0 +1,51 @@
+"""From exceptions to lines and exit codes."""
+
+import pytest
+from hydra.errors import InstantiationException
+from omegaconf import OmegaConf
+from omegaconf.errors import MissingMandatoryValue
+
+import entry
+from desra.errors import InputError
+
+
+def raised(call):
+    with pytest.raises(Exception) as caught:  # noqa: PT011
+        call()
+    return caught.value
+
+
+def test_a_users_mistake_is_found_below_what_hydra_wraps_around_it():
+    def wrapped():
+        try:
+            raise InputError("a.png: is\n  empty")
+        except InputError as error:
+            raise InstantiationException("Error in call to target") from error
+
+    assert entry.user_message(raised(wrapped)) == "a.png: is empty"
+
+
+def test_a_missing_value_names_the_override_to_add():
+    config = OmegaConf.create({"data": {"root": "???"}})
+    error = raised(lambda: config.data.root)
+    assert isinstance(error, MissingMandatoryValue)
+    assert "data.root=VALUE" in entry.user_message(error)
+
+
+def test_a_bug_is_not_hidden():
+    assert entry.user_message(ZeroDivisionError()) is None
+
+
+def test_failures_are_listed_once_by_rank_zero_and_set_the_exit_code(monkeypatch, capsys):
+    monkeypatch.setattr(entry, "_exit_code", 0)
+    entry.report_failures([])
+    with pytest.raises(SystemExit, match="0"):
+        entry.launch(lambda: None)
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    entry.report_failures(["a.png: damaged"])
+    assert capsys.readouterr().err == ""
+    monkeypatch.delenv("LOCAL_RANK")
+    entry.report_failures(["a.png: damaged"], "images not done")
+    assert capsys.readouterr().err == "images not done (1):\n  a.png: damaged\n"
+    with pytest.raises(SystemExit, match="1"):
+        entry.launch(lambda: None)
