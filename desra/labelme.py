@@ -82,7 +82,8 @@ def read_mask_image(path: str | Path, max_pixels: int = MAX_PIXELS) -> NDArray[n
     if (pixels != pixels[..., :1]).any():
         raise InputError(
             f"{path}: a picture in colour, not a mask; "
-            "give a mask in black and white, or its LabelMe JSON beside it"
+            "give a mask in black and white, or LabelMe's JSON beside it (saved with no shape "
+            "where nothing is wrong)"
         )
     return pixels[..., 0] > np.iinfo(pixels.dtype).max // 2
 

@@ -3,8 +3,9 @@
 Each metric's state is a few sums over images, so it is right under any number of ranks.
 """
 
-from desra.metrics.alignment import align_masks
+from desra.metrics.alignment import BORDER, align_masks
 from desra.metrics.detection import (
+    MIN_SHARE,
     ArtifactIoU,
     ArtifactMetrics,
     OverlapCounts,
@@ -18,8 +19,12 @@ from desra.metrics.detection import (
     region_hits,
 )
 from desra.metrics.removal import AdditionRate, RemovalRate, added_regions, removed_regions
+from desra.metrics.rows import SCORES, count_row, score_rows, split_regions
 
 __all__ = [
+    "BORDER",
+    "MIN_SHARE",
+    "SCORES",
     "AdditionRate",
     "ArtifactIoU",
     "ArtifactMetrics",
@@ -32,8 +37,11 @@ __all__ = [
     "added_regions",
     "align_masks",
     "artifact_iou",
+    "count_row",
     "harmonic_mean",
     "overlap_counts",
     "region_hits",
     "removed_regions",
+    "score_rows",
+    "split_regions",
 ]

@@ -1,0 +1,90 @@
+"""The metrics of single images as rows of a table, and of a whole table of such rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from desra.metrics.alignment import BORDER, align_masks
+from desra.metrics.detection import MIN_SHARE, OverlapCounts, OverlapScores, overlap_counts
+
+SCORES = ("iou", "precision", "recall", "f1")
+
+
+def count_row(
+    mask: NDArray,
+    gt_mask: NDArray,
+    border: int = BORDER,
+    min_share: float = MIN_SHARE,
+    device: torch.device | str = "cpu",
+) -> dict[str, int]:
+    """Counts of one image, by the names of `OverlapCounts`.
+
+    Args:
+        mask: detected artifacts, ``(H, W)`` bool, with or without the rim.
+        gt_mask: labelled artifacts, likewise.
+        border: width of the rim, see `align_masks`.
+        min_share: see `overlap_counts`.
+        device: where to count.
+
+    Raises:
+        InputError: sizes that do not fit together.
+    """
+    detected, labelled = (
+        torch.from_numpy(plane.copy()).to(device)[None, None]
+        for plane in align_masks(mask, gt_mask, border)
+    )
+    counts = overlap_counts(detected, labelled, min_share)
+    return {name: int(count) for name, count in counts._asdict().items()}
+
+
+def split_regions(
+    mask: NDArray[np.bool_], inside: NDArray[np.bool_], min_share: float = MIN_SHARE
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Part a mask into its regions that lie inside another and those that do not, to show them.
+
+    Args:
+        mask: ``(H, W)`` bool; its 8-connected regions stay whole.
+        inside: of the same shape.
+        min_share: share of a region's pixels that must be inside, as in `region_hits`.
+
+    Returns:
+        two masks ``(H, W)`` whose union is ``mask``.
+    """
+    count, labels = cv2.connectedComponents(np.ascontiguousarray(mask).view(np.uint8), None, 8)
+    areas = np.bincount(labels.ravel(), minlength=count)
+    covered = np.bincount(labels[inside], minlength=count)
+    hit = covered / np.maximum(areas, 1) >= min_share
+    hit[0] = False  # what is no region
+    hits = hit[labels]
+    return hits, mask & ~hits
+
+
+def score_rows(rows: Iterable[Mapping[str, Any]]) -> dict[str, float | int | None]:
+    """Scores and sums over rows that `count_row` made, of one image or of a set; JSON-able.
+
+    The rows are all there is to count: in a distributed run call it on one rank, with all ranks'
+    rows.
+
+    Returns:
+        what `OverlapScores` computes, as Python numbers; None where a score is undefined (0/0).
+
+    Example:
+        >>> row = dict(
+        ...     intersection=1, union=4, detected=1, detected_hits=1, labelled=0, labelled_hits=0
+        ... )
+        >>> scores = score_rows([row])
+        >>> scores["iou"], scores["recall"], scores["images"]
+        (0.25, None, 1)
+    """
+    table = [[row[name] for name in OverlapCounts._fields] for row in rows]
+    scores = OverlapScores(sync_on_compute=False)
+    columns = torch.tensor(table, dtype=torch.int64).reshape(-1, len(OverlapCounts._fields))
+    scores.update(OverlapCounts(*columns.unbind(1)))
+    values = {name: value.item() for name, value in scores.compute().items()}
+    return {name: None if value != value else value for name, value in values.items()}  # NaN

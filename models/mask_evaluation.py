@@ -1,0 +1,249 @@
+"""Detected masks against labels: scores of every image and of the set, and pictures of both."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+from lightning import LightningModule
+from numpy.typing import NDArray
+
+from desra import report
+from desra.errors import InputError
+from desra.files import Match, write_text
+from desra.image_task import Result, Sample
+from desra.images import read_rgb
+from desra.labelme import read_gt_mask, read_mask_image
+from desra.ledger import Row
+from desra.metrics import (
+    BORDER,
+    MIN_SHARE,
+    SCORES,
+    align_masks,
+    count_row,
+    score_rows,
+    split_regions,
+)
+
+PICTURES = {"lr": "LR", "mse_sr": "MSE-SR", "gan_sr": "GAN-SR"}
+_COLUMNS = (
+    report.Column("iou", "IoU", "share", "pixels both detected and labelled, of either", False),
+    report.Column("precision", kind="share", hint="detected regions at least half labelled"),
+    report.Column("recall", kind="share", hint="labelled regions at least half detected"),
+    report.Column("f1", "F1", "share", "harmonic mean of precision and recall", False),
+    report.Column("detected", "detected", "integer", "detected regions"),
+    report.Column("detected_hits", "hits", "integer", "detected regions at least half labelled"),
+    report.Column("labelled", "labelled", "integer", "labelled regions"),
+    report.Column("labelled_hits", "found", "integer", "labelled regions at least half detected"),
+)
+
+
+@dataclass
+class Masks:
+    """What was read of one image.
+
+    Attributes:
+        mask: detected artifacts, ``(H, W)`` bool, with or without the rim.
+        gt_mask: labelled artifacts, likewise.
+        pictures: role to ``(h, w, 3)`` uint8 RGB.
+    """
+
+    mask: NDArray[np.bool_]
+    gt_mask: NDArray[np.bool_]
+    pictures: dict[str, NDArray[np.uint8]] = field(default_factory=dict)
+
+
+class MaskEvaluation(LightningModule):
+    """Score detected masks against labelled ones; an `ImageTask` over `MaskPairs`.
+
+    Args:
+        output_dir: gets ``metrics.json``, ``per_image.csv`` and ``index.html``.
+        border: width of the rim that is left out, see `desra.metrics.align_masks`.
+        min_share: share of a region's pixels that the other mask must cover.
+        page: whether to make the page of pictures.
+
+    Raises:
+        InputError: a setting out of its range.
+    """
+
+    name = "evaluate"
+    table_name = "per_image.csv"
+    columns = (
+        "image",
+        "width",
+        "height",
+        *SCORES,
+        "intersection",
+        "union",
+        "detected",
+        "detected_hits",
+        "labelled",
+        "labelled_hits",
+        "seconds",
+        "error",
+    )
+
+    def __init__(
+        self,
+        output_dir: str | Path,
+        border: int = BORDER,
+        min_share: float = MIN_SHARE,
+        page: bool = True,
+    ) -> None:
+        super().__init__()
+        if border < 0:
+            raise InputError(f"border={border}: give a width in pixels, 0 to compare all of it")
+        if not 0 < min_share <= 1:
+            raise InputError(f"min_share={min_share}: give a share above 0 and at most 1")
+        self.output_dir = Path(output_dir)
+        self.border, self.min_share, self.page = border, min_share, page
+        self.settings = {"border": border, "min_share": min_share, "page": page}
+        self.summary: dict[str, Any] = {}
+
+    def inputs(self, match: Match) -> Sequence[Path]:
+        """The two masks, and the pictures they are shown on."""
+        return [path for _, path in sorted(match.paths.items())]
+
+    def load(self, match: Match) -> Masks:
+        """Read the masks of a match and, for the page, its pictures."""
+        paths = match.paths
+        masks = Masks(read_mask_image(paths["mask"]), read_gt_mask(paths["gt_mask"]))
+        if self.page:
+            masks.pictures = {role: read_rgb(paths[role]) for role in PICTURES if role in paths}
+        return masks
+
+    def predict_step(self, batch: list[Sample], *_: Any) -> list[Result]:
+        """Score each sample; its page is written beside the work on the next."""
+        return [self._score(sample) for sample in batch]
+
+    def _score(self, sample: Sample) -> Result:
+        result, masks = Result(sample), sample.payload
+        if masks is None:
+            return result
+        start = perf_counter()
+        try:
+            counts = count_row(
+                masks.mask, masks.gt_mask, self.border, self.min_share, device=self.device
+            )
+            planes = _full_planes(masks, self.border) if self.page else {}
+        except InputError as error:
+            result.error = f"{sample.match.key}: {error}"
+            return result
+        scores = score_rows([counts])
+        height, width = masks.mask.shape
+        result.row = {"width": width, "height": height, **counts}
+        result.row |= {name: scores[name] for name in SCORES}
+        result.row["seconds"] = round(sample.seconds + perf_counter() - start, 4)
+        if self.page:
+            result.write = partial(self._write_page_entry, sample.match.key, planes, masks.pictures)
+        return result
+
+    def _write_page_entry(
+        self, key: str, planes: Mapping[str, NDArray], pictures: Mapping[str, NDArray]
+    ) -> list[Path]:
+        """Pictures (or where there are none the masks themselves) with the regions over them."""
+        images = {PICTURES[role]: pictures[role] for role in PICTURES if role in pictures}
+        if not pictures.keys() & {"mse_sr", "gan_sr"}:
+            images |= {f"{name} mask": _black_and_white(plane) for name, plane in planes.items()}
+        mask, gt_mask = planes["Detected"], planes["Labelled"]
+        hit, false_alarm = split_regions(mask, gt_mask, self.min_share)
+        found, miss = split_regions(gt_mask, mask, self.min_share)
+        outlines = {"Hit": hit, "False alarm": false_alarm, "Miss": miss, "Labelled": found}
+        return report.write_entry(self.output_dir, key, images=images, outlines=outlines)
+
+    def finish(self, rows: Sequence[Row]) -> None:
+        """Write ``metrics.json`` and the page, and print the table of the set."""
+        done = [row for row in rows if not row.get("error")]
+        self.summary = {
+            **score_rows(done),
+            "images_not_done": len(rows) - len(done),
+            "border": self.border,
+            "min_share": self.min_share,
+        }
+        write_text(self.output_dir / "metrics.json", json.dumps(self.summary, indent=2) + "\n")
+        if self.page:
+            report.write_page(
+                self.output_dir,
+                rows,
+                title="Detected against labelled artifacts",
+                columns=_COLUMNS,
+                share="iou",
+                settings=self.settings,
+                summary=dict(_lines(self.summary)),
+            )
+        self._print_table()
+
+    def _print_table(self) -> None:
+        from rich.console import Console
+        from rich.table import Table
+
+        table = Table(title="Detected against labelled artifacts", show_header=False)
+        table.add_column(justify="left")
+        table.add_column(justify="right")
+        for name, text in _lines(self.summary):
+            table.add_row(name, text)
+        Console().print(table)
+
+
+def _lines(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Names and figures of the set, as they are read by people."""
+    lines = [
+        ("IoU", _text(summary["iou"])),
+        ("precision", _with_counts(summary, "precision", "detected")),
+        ("recall", _with_counts(summary, "recall", "labelled")),
+        ("F1", _text(summary["f1"])),
+        ("images", str(summary["images"])),
+        ("without artifacts, not in the IoU", str(summary["images_without_artifacts"])),
+    ]
+    failed = summary["images_not_done"]
+    return [*lines, ("not done", str(failed))] if failed else lines
+
+
+def _with_counts(summary: Mapping[str, Any], score: str, regions: str) -> str:
+    counts = f"{summary[f'{regions}_hits']} of {summary[regions]} {regions} regions"
+    return f"{_text(summary[score])}  ({counts})"
+
+
+def _text(score: float | None) -> str:
+    return "undefined" if score is None else f"{score:.4f}"
+
+
+def _black_and_white(plane: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    return np.repeat(plane[..., None].astype(np.uint8) * 255, 3, axis=2)
+
+
+def _full_planes(masks: Masks, border: int) -> dict[str, NDArray[np.bool_]]:
+    """What is compared of the masks, with the rim again so that it lies right on the pictures.
+
+    Raises:
+        InputError: a picture whose size is not that of the masks.
+    """
+    aligned = align_masks(masks.mask, masks.gt_mask, border)
+    rims = {
+        _rim(aligned[0].shape, masks.pictures[role].shape, PICTURES[role], border)
+        for role in ("mse_sr", "gan_sr")
+        if role in masks.pictures
+    }
+    if len(rims) > 1:
+        raise InputError("MSE-SR and GAN-SR differ in size; give two upscalings of one image")
+    rim = rims.pop() if rims else border
+    return dict(
+        zip(("Detected", "Labelled"), (np.pad(plane, rim) for plane in aligned), strict=True)
+    )
+
+
+def _rim(inner: tuple[int, ...], picture: tuple[int, ...], name: str, border: int) -> int:
+    # Masks that both lack the rim are compared with border=0, while pictures always have it.
+    for rim in (border, BORDER):
+        if picture[:2] == (inner[0] + 2 * rim, inner[1] + 2 * rim):
+            return rim
+    raise InputError(
+        f"{name} is {picture[1]}x{picture[0]} but the masks without rim are {inner[1]}x{inner[0]}; "
+        "give the pictures that the masks were made from"
+    )
