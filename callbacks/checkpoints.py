@@ -1,0 +1,97 @@
+"""Checkpoints that are whole, harmless to read, and there when a run is asked to stop."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import torch
+from lightning import Callback, LightningModule, Trainer
+from lightning.pytorch.plugins.io import TorchCheckpointIO
+
+from desra.checkpoints import read_checkpoint
+from desra.files import atomic_path
+
+log = logging.getLogger(__name__)
+
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+class WholeCheckpoints(TorchCheckpointIO):
+    """Writes a checkpoint beside its place and renames it, and reads without running code in it.
+
+    Lightning's own writing holds a second copy of the checkpoint in memory, and does not wait for
+    the disk before the rename.
+    """
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None
+    ) -> None:
+        """Write to ``path``: the old checkpoint is there until the new one is on the disk."""
+        with atomic_path(path) as temporary, open(temporary, "wb") as file:
+            torch.save(checkpoint, file)
+            file.flush()
+            os.fsync(file.fileno())
+
+    def load_checkpoint(
+        self, path: str | Path, map_location: Any = None, weights_only: bool | None = None
+    ) -> dict[str, Any]:
+        """Read onto the CPU.
+
+        Raises:
+            InputError: missing, damaged, or something that would have to run code.
+        """
+        return dict(read_checkpoint(path).data)
+
+
+class StopSignals(Callback):
+    """On SIGTERM or the first Ctrl-C: finish the step, save a checkpoint, and leave.
+
+    All ranks stop after the same step, whichever of them got the signal. A second Ctrl-C ends the
+    run at once. The process leaves with 128 plus the signal's number, as one ended by the signal
+    does, so that schedulers see that the run was not finished.
+
+    Args:
+        path: where the checkpoint goes; give it as ``ckpt_path`` to go on.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self.received = 0
+        self._handlers: dict[int, Any] = {}
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Take the signals over from Lightning, whose handler talks to the other ranks at once."""
+        self._handlers = {number: signal.signal(number, self._note) for number in STOP_SIGNALS}
+
+    def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
+        """Stop all ranks if any was asked to."""
+        if trainer.strategy.reduce_boolean_decision(bool(self.received), all=False):
+            trainer.save_checkpoint(self.path)
+            log.warning("stopped; go on with ckpt_path=%s", self.path)
+            raise SystemExit(128 + (self.received or signal.SIGTERM))
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Give the signals back."""
+        self._give_back()
+
+    def on_exception(
+        self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
+    ) -> None:
+        """Give the signals back."""
+        self._give_back()
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        if self.received == number == signal.SIGINT:
+            raise KeyboardInterrupt
+        self.received = number
+        log.warning("signal %d: stopping after this step", number)
+
+    def _give_back(self) -> None:
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
+        self._handlers.clear()

@@ -1,0 +1,8 @@
+"""The terms of the generator's and the discriminator's losses, each with its weight."""
+
+from models.losses.adversarial import AdversarialLoss
+from models.losses.artifact import ArtifactLoss
+from models.losses.perceptual import PerceptualLoss
+from models.losses.pixel import PixelLoss
+
+__all__ = ["AdversarialLoss", "ArtifactLoss", "PerceptualLoss", "PixelLoss"]
