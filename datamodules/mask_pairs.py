@@ -26,14 +26,14 @@ class MaskPairs(ImageFolders):
         num_workers: see `ImageFolders`.
 
     Raises:
-        InputError: a root does not exist or holds nothing of its kind, no two files match, or
-            ``unmatched`` is another word.
+        InputError: a root is not given, does not exist or holds nothing of its kind, no two files
+            match, or ``unmatched`` is another word.
     """
 
     def __init__(
         self,
-        pred_root: str | Path,
-        gt_root: str | Path,
+        pred_root: str | Path | None,
+        gt_root: str | Path | None,
         unmatched: Literal["error", "skip"] = "error",
         gan_root: str | Path | None = None,
         mse_root: str | Path | None = None,
@@ -42,6 +42,10 @@ class MaskPairs(ImageFolders):
     ) -> None:
         if unmatched not in ("error", "skip"):
             raise InputError(f"unmatched={unmatched}: give error or skip")
+        if pred_root is None:
+            raise InputError("pred_root: give the folder of detected masks (detect.py: DeSRA-Mask)")
+        if gt_root is None:
+            raise InputError("gt_root: give the folder of labels, mask images or LabelMe's JSON")
         pictures = {"lr": lr_root, "mse_sr": mse_root, "gan_sr": gan_root}
         super().__init__({"mask": pred_root}, pictures, num_workers)
         labels = find_gt_masks(gt_root)

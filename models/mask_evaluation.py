@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 from lightning import LightningModule
 from numpy.typing import NDArray
+from rich.console import Console
+from rich.table import Table
 
 from desra import report
 from desra.errors import InputError
@@ -31,6 +33,7 @@ from desra.metrics import (
     split_regions,
 )
 
+TITLE = "Detected against labelled artifacts"
 PICTURES = {"lr": "LR", "mse_sr": "MSE-SR", "gan_sr": "GAN-SR"}
 _COLUMNS = (
     report.Column("iou", "IoU", "share", "pixels both detected and labelled, of either", False),
@@ -158,7 +161,7 @@ class MaskEvaluation(LightningModule):
         return report.write_entry(self.output_dir, key, images=images, outlines=outlines)
 
     def finish(self, rows: Sequence[Row]) -> None:
-        """Write ``metrics.json`` and the page, and print the table of the set."""
+        """Write ``metrics.json`` and the page."""
         done = [row for row in rows if not row.get("error")]
         self.summary = {
             **score_rows(done),
@@ -171,19 +174,18 @@ class MaskEvaluation(LightningModule):
             report.write_page(
                 self.output_dir,
                 rows,
-                title="Detected against labelled artifacts",
+                title=TITLE,
                 columns=_COLUMNS,
                 share="iou",
                 settings=self.settings,
                 summary=dict(_lines(self.summary)),
             )
-        self._print_table()
 
-    def _print_table(self) -> None:
-        from rich.console import Console
-        from rich.table import Table
-
-        table = Table(title="Detected against labelled artifacts", show_header=False)
+    def on_predict_end(self) -> None:
+        """Print the figures of the set, once the progress bar is gone."""
+        if not self.summary:  # another rank has them
+            return
+        table = Table(title=TITLE, show_header=False)
         table.add_column(justify="left")
         table.add_column(justify="right")
         for name, text in _lines(self.summary):

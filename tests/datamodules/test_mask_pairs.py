@@ -72,3 +72,10 @@ def test_folders_without_a_common_name(roots, tmp_path):
         MaskPairs(roots[0], tmp_path / "other")
     with pytest.raises(InputError, match="no such file or folder"):
         MaskPairs(roots[0], tmp_path / "none")
+
+
+def test_roots_that_are_not_given(roots):
+    with pytest.raises(InputError, match="pred_root: give the folder of detected masks"):
+        MaskPairs(None, roots[1])
+    with pytest.raises(InputError, match="gt_root: give the folder of labels"):
+        MaskPairs(roots[0], None)
