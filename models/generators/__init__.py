@@ -1,0 +1,19 @@
+"""Generators: networks with the releases' own keys and shapes, their files, and fast inference."""
+
+from models.generators.inference import prepare_for_inference
+from models.generators.loading import load_generator, write_generator
+from models.generators.rrdbnet import RRDBNet
+from models.generators.srvgg import SRVGGNetCompact
+from models.generators.swinir import SwinIR
+from models.generators.zoo import ZOO, resolve_weights
+
+__all__ = [
+    "ZOO",
+    "RRDBNet",
+    "SRVGGNetCompact",
+    "SwinIR",
+    "load_generator",
+    "prepare_for_inference",
+    "resolve_weights",
+    "write_generator",
+]

@@ -1,0 +1,194 @@
+"""Generators from files of weights and back, with nothing said about architecture or sizes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from desra.checkpoints import SAFETENSORS, Checkpoint, NamedState, read_checkpoint, write_state
+from desra.errors import InputError
+from models.generators.rrdbnet import RRDBNet
+from models.generators.rrdbnet_keys import KeyStyle, from_basicsr, key_style
+from models.generators.srvgg import SRVGGNetCompact
+from models.generators.swinir import SwinIR
+from models.generators.zoo import resolve_weights
+
+ARCHITECTURES: tuple[type[RRDBNet | SRVGGNetCompact | SwinIR], ...] = (
+    RRDBNet,
+    SRVGGNetCompact,
+    SwinIR,
+)
+"""Each recognises its states, and builds itself from one."""
+
+
+@dataclass(frozen=True)
+class SourceLayout:
+    """How the file was laid out that a network came from, so that it can be written alike.
+
+    Attributes:
+        source: the file's name.
+        container: the key its state lay under; ``""`` at the top.
+        key_style: whose names an RRDBNet's keys were.
+    """
+
+    source: str
+    container: str
+    key_style: KeyStyle = "basicsr"
+
+
+def load_generator(weights: str | Path, *, key: str | None = None, **options: Any) -> nn.Module:
+    """The generator that a file of weights holds.
+
+    Architecture and sizes are read from keys and shapes: RRDBNet, SRVGGNetCompact or SwinIR, from
+    PyTorch's formats or safetensors; released files, checkpoints of finetuning (of which the
+    averaged weights are taken), and files with wrappers' prefixes.
+
+    Args:
+        weights: a file, or a name of `models.generators.zoo`.
+        key: which of a file's states (``"params"``, ``"generator"``); None for the most wanted one.
+        options: what no key tells: ``activation`` of an SRVGGNetCompact without slopes
+            (`SRVGGNetCompact.from_state`), ``img_range`` of a SwinIR (`SwinIR.from_state`). Files
+            written by `write_generator` say it.
+
+    Returns:
+        the network in evaluation mode, float32, with ``.scale``, ``.multiple`` and
+        ``.source_layout``.
+
+    Raises:
+        InputError: no such file or name, a file that would have to run code, or no network that is
+            known.
+    """
+    path = resolve_weights(weights)
+    checkpoint = read_checkpoint(path)
+    states = checkpoint.states(key)
+    for state in states:
+        for architecture in ARCHITECTURES:
+            if architecture.recognises(state.tensors):
+                return _build(architecture, state, checkpoint, options)
+    raise InputError(
+        f"{path}: not a network known here: {', '.join(a.__name__ for a in ARCHITECTURES)}; its "
+        f"keys are {sample_of_keys(states)}; generator=spandrel (pip install 'desra[spandrel]') "
+        "reads more"
+    )
+
+
+def _build(
+    architecture: type[RRDBNet | SRVGGNetCompact | SwinIR],
+    state: NamedState,
+    checkpoint: Checkpoint,
+    options: Mapping[str, Any],
+) -> nn.Module:
+    for name in options.keys() - architecture.OPTIONS.keys():
+        known = ", ".join(architecture.OPTIONS) or "none"
+        raise InputError(f"{name}: not an option of {architecture.__name__}; it has: {known}")
+    try:
+        said = {
+            name: convert(checkpoint.metadata[name])
+            for name, convert in architecture.OPTIONS.items()
+            if name in checkpoint.metadata
+        }
+        network = architecture.from_state(state.tensors, **{**said, **options})
+    except InputError as error:
+        raise InputError(f"{checkpoint.path}: {error}") from error
+    except (RuntimeError, KeyError, ValueError, TypeError, IndexError, ZeroDivisionError) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(
+            f"{checkpoint.path}: an incomplete or altered {architecture.__name__} ({reason[:200]})"
+        ) from error
+    container = state.container if not state.prefix.rstrip(".") else architecture.CONTAINER
+    network.source_layout = SourceLayout(  # type: ignore[assignment]
+        checkpoint.path.name, container, key_style(state.tensors)
+    )
+    return network.eval()
+
+
+def sample_of_keys(states: list[NamedState], count: int = 4) -> str:
+    """A few keys of the largest state, for messages."""
+    keys = list(max(states, key=lambda state: len(state.tensors)).tensors)
+    more = f" and {len(keys) - count} more" if len(keys) > count else ""
+    return ", ".join(keys[:count]) + more
+
+
+def write_generator(
+    path: str | Path,
+    generator: nn.Module,
+    *,
+    ema: nn.Module | None = None,
+    metadata: Mapping[str, Any] | None = None,
+) -> None:
+    """Write a generator as the release of its architecture does.
+
+    ``.pth`` files keep the layout of the file that the generator came from: its container and, for
+    an RRDBNet, its release's names; BasicSR's layout where the generator came from no file. With
+    ``ema`` there are both ``params`` and ``params_ema``, as BasicSR writes in training (or the
+    averaged weights alone where the source had its keys at the top). ``.safetensors`` files hold
+    the averaged weights if given, with the keys at the top.
+
+    Args:
+        path: ``.pth`` or ``.safetensors``; written whole or not at all.
+        generator: the network; wrappers (DDP, ``torch.compile``, ``AveragedModel``) are taken off.
+        ema: its averaged weights.
+        metadata: how it was made: iterations, configuration, …; what is no text is written as JSON.
+            Architecture, scale, source, program version and what no key tells are added.
+
+    Raises:
+        InputError: a suffix that is not known, or a place that cannot be written.
+    """
+    network = unwrap(generator)
+    averaged = unwrap(ema) if ema is not None else None
+    layout = getattr(network, "source_layout", None)
+    style: KeyStyle = layout.key_style if layout else "basicsr"
+
+    def state_of(module: nn.Module) -> dict[str, Tensor]:
+        state = module.state_dict()
+        return from_basicsr(state, style) if isinstance(module, RRDBNet) else state
+
+    default = getattr(network, "CONTAINER", "params")
+    container = layout.container if layout else default
+    if container not in ("", "params", "params_ema"):
+        container = default
+    if averaged is not None and container and Path(path).suffix != SAFETENSORS:
+        states = {"params": state_of(network), "params_ema": state_of(averaged)}
+    else:
+        states = {container: state_of(averaged or network)}
+    write_state(path, states, {**_description(network), **_as_text(metadata or {})})
+
+
+def unwrap(module: nn.Module) -> nn.Module:
+    """The network inside DDP, ``torch.compile``, ``AveragedModel`` and the spandrel adapter."""
+    for name in ("module", "_orig_mod", "network"):
+        inner = getattr(module, name, None)
+        if isinstance(inner, nn.Module):
+            return unwrap(inner)
+    return module
+
+
+def _description(network: nn.Module) -> dict[str, str]:
+    said = {"architecture": type(network).__name__, "desra_version": program_version()}
+    if hasattr(network, "scale"):
+        said["scale"] = str(network.scale)
+    if layout := getattr(network, "source_layout", None):
+        said["source"] = layout.source
+    options = getattr(network, "OPTIONS", {})
+    return {**said, **{name: str(getattr(network, name)) for name in options}}
+
+
+def _as_text(metadata: Mapping[str, Any]) -> dict[str, str]:
+    return {
+        name: value if isinstance(value, str) else json.dumps(value)
+        for name, value in metadata.items()
+    }
+
+
+def program_version() -> str:
+    """Version of the installed package, ``"0+source"`` where it runs from a checkout."""
+    try:
+        return version("desra")
+    except PackageNotFoundError:
+        return "0+source"

@@ -1,0 +1,45 @@
+"""What the generators share: padding to a multiple, cropping, counting numbered keys."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+
+def pad_to_multiple(image: Tensor, multiple: int) -> Tensor:
+    """Reflect the right and lower edge of ``(B, C, H, W)`` until ``multiple`` divides both sides.
+
+    Images smaller than the padding are reflected back and forth; a single pixel is repeated.
+    """
+    height, width = image.shape[-2:]
+    more_rows, more_columns = -height % multiple, -width % multiple
+    if not more_rows and not more_columns:
+        return image
+    if more_rows < height and more_columns < width:
+        return F.pad(image, (0, more_columns, 0, more_rows), mode="reflect")
+    rows = _reflected(height, height + more_rows, image.device)
+    columns = _reflected(width, width + more_columns, image.device)
+    return image[..., rows, :][..., columns]
+
+
+def _reflected(size: int, wanted: int, device: torch.device) -> Tensor:
+    period = max(2 * size - 2, 1)
+    there = torch.arange(wanted, device=device) % period
+    return torch.minimum(there, period - there) if size > 1 else there
+
+
+def crop(output: Tensor, image: Tensor, scale: int) -> Tensor:
+    """The part of ``output`` that belongs to ``image``, without what was padded to it."""
+    height, width = image.shape[-2:]
+    return output[..., : height * scale, : width * scale]
+
+
+def highest_number(keys: Iterable[str], pattern: str, default: int = -1) -> int:
+    """The highest number that the first group of ``pattern`` takes at the start of any key."""
+    return max(
+        (int(found[1]) for key in keys if (found := re.match(pattern, key))), default=default
+    )
