@@ -1,0 +1,196 @@
+"""Finding the tuples of an artifact set in its folders, and what is wrong with them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from datamodules.cache import Size, image_size
+from desra.errors import InputError
+from desra.files import Match, match_folders
+from desra.labelme import find_gt_masks, read_gt_mask
+from desra.metrics.alignment import BORDER
+
+Role = Literal["lr", "mse_sr", "gan_sr", "mask", "gt_mask"]
+FOLDER_NAMES: dict[str, str] = {
+    "lr": "LR",
+    "mse_sr": "MSE-SR",
+    "gan_sr": "GAN-SR",
+    "mask": "DeSRA-Mask",
+    "gt_mask": "GT-Mask",
+}
+IMAGE_ROLES = ("lr", "mse_sr", "gan_sr")
+
+
+@dataclass(frozen=True)
+class ArtifactTuple:
+    """One low-resolution image with its two upscalings and masks.
+
+    Attributes:
+        key: relative path without suffix.
+        paths: the files of ``lr``, ``mse_sr``, ``gan_sr`` and, where there, ``mask``, ``gt_mask``.
+        lr_size: height and width of LR; those of the upscalings are ``scale`` times as large.
+        scale: the upscaling factor.
+    """
+
+    key: str
+    paths: Mapping[str, Path]
+    lr_size: Size
+    scale: int
+
+    @property
+    def sr_size(self) -> Size:
+        """Height and width of MSE-SR, GAN-SR and the masks."""
+        return self.lr_size[0] * self.scale, self.lr_size[1] * self.scale
+
+
+@dataclass
+class ArtifactSet:
+    """What was found under one root.
+
+    Attributes:
+        tuples: complete ones, sorted by key.
+        left_out: images without their partners, and why, one line each.
+        errors: what has to be mended before these images can be used, one line each.
+    """
+
+    root: Path
+    tuples: list[ArtifactTuple] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
+
+
+def find_artifact_set(
+    root: str | Path,
+    method: str | None = None,
+    folder_names: Mapping[str, str] = FOLDER_NAMES,
+) -> ArtifactSet:
+    """Match the folders of an artifact set and check the sizes of what they hold (headers only).
+
+    Args:
+        root: holds the folders ``LR``, ``MSE-SR``, ``GAN-SR`` and perhaps ``DeSRA-Mask`` and
+            ``GT-Mask``, or one folder a method that holds them.
+        method: which method's, where ``root`` holds several.
+        folder_names: role to folder name.
+
+    Raises:
+        InputError: no such folders, no images, or several methods and none chosen.
+    """
+    folders = resolve_folders(root, method, folder_names)
+    found = ArtifactSet(Path(root))
+    labels = find_gt_masks(folders["gt_mask"]) if "gt_mask" in folders else {}
+    optional = {"mask": folders["mask"]} if "mask" in folders else {}
+    matches = match_folders({role: folders[role] for role in IMAGE_ROLES}, optional)
+    for match in matches:
+        if match.error:
+            found.left_out.append(f"{match.key}: {match.error}")
+            continue
+        try:
+            found.tuples.append(_read_tuple(match, labels.get(match.key, [])))
+        except InputError as error:
+            found.errors.append(str(error))
+    _check_scales(found)
+    stray = sorted(labels.keys() - {match.key for match in matches})
+    found.left_out += [f"{key}: labelled, but not upscaled" for key in stray]
+    return found
+
+
+def resolve_folders(
+    root: str | Path, method: str | None, folder_names: Mapping[str, str]
+) -> dict[str, Path]:
+    """The folder of each role that is there, directly under ``root`` or under a method's folder.
+
+    Raises:
+        InputError: a folder that is needed is missing, or several methods and none chosen.
+    """
+    root = Path(root)
+    if not root.is_dir():
+        raise InputError(f"{root}: no such folder; give data.root=DIR, an artifact set")
+    needed = [folder_names[role] for role in IMAGE_ROLES]
+    methods = sorted(
+        child.name
+        for child in root.iterdir()
+        if child.is_dir() and all((child / name).is_dir() for name in needed)
+    )
+    direct = all((root / name).is_dir() for name in needed)
+    if method is not None and method not in methods:
+        there = ", ".join(methods) or "no method's folders"
+        raise InputError(f"{root}: no artifact set of method {method}; it has {there}")
+    if method is None and not direct:
+        if not methods:
+            missing = ", ".join(name for name in needed if not (root / name).is_dir())
+            raise InputError(
+                f"{root}: folders missing: {missing}; an artifact set has {', '.join(needed)}, "
+                "as detect.py leaves them"
+            )
+        if len(methods) > 1:
+            choice = "|".join(methods)
+            raise InputError(f"{root}: sets of several methods; choose with data.method={choice}")
+        method = methods[0]
+    base = root / method if method else root
+    folders = {role: base / name for role, name in folder_names.items()}
+    return {role: folder for role, folder in folders.items() if folder.is_dir()}
+
+
+def _read_tuple(match: Match, labels: list[Path]) -> ArtifactTuple:
+    paths = dict(match.paths)
+    if len(labels) > 1:
+        names = " and ".join(path.name for path in labels)
+        raise InputError(f"{labels[0].parent}: {names} label one image; keep one of them")
+    if labels:
+        paths["gt_mask"] = labels[0]
+    lr, mse_sr, gan_sr = (image_size(paths[role]) for role in IMAGE_ROLES)
+    scale = gan_sr[0] // lr[0]
+    if mse_sr != gan_sr or scale < 1 or gan_sr != (lr[0] * scale, lr[1] * scale):
+        raise InputError(
+            f"{match.key}: LR is {_text(lr)}, MSE-SR {_text(mse_sr)}, GAN-SR {_text(gan_sr)}; the "
+            "upscalings must be of one size, a whole multiple of LR's"
+        )
+    return ArtifactTuple(match.key, paths, lr, scale)
+
+
+def _check_scales(found: ArtifactSet) -> None:
+    scales = Counter(item.scale for item in found.tuples)
+    if len(scales) > 1:
+        usual = scales.most_common(1)[0][0]
+        found.errors += [
+            f"{item.key}: upscaled ×{item.scale} where the other images are upscaled ×{usual}"
+            for item in found.tuples
+            if item.scale != usual
+        ]
+
+
+def read_mask_of(path: Path, size: Size, border: int = BORDER) -> NDArray[np.bool_]:
+    """Read a mask of full size, or of one cropped by the detector's rim, to full size.
+
+    Args:
+        path: image or LabelMe JSON.
+        size: height and width of the upscaled image.
+        border: width of the rim that a cropped mask lacks; it is false there.
+
+    Returns:
+        ``size`` bool.
+
+    Raises:
+        InputError: unreadable, or of another size.
+    """
+    mask = read_gt_mask(path)
+    height, width = size
+    if mask.shape == size:
+        return mask
+    if mask.shape == (height - 2 * border, width - 2 * border):
+        return np.pad(mask, border)
+    raise InputError(
+        f"{path}: a mask of {_text(mask.shape)} for an image of {_text(size)}; give one of full "
+        f"size, or cropped by {border} pixels on each side"
+    )
+
+
+def _text(size: tuple[int, ...]) -> str:
+    return f"{size[1]}x{size[0]}"

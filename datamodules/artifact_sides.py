@@ -1,0 +1,242 @@
+"""The two sides of an artifact set, training and validation, and the image pairs mixed in."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from rich.table import Table
+
+from datamodules import splits
+from datamodules.artifact_folders import (
+    IMAGE_ROLES,
+    ArtifactSet,
+    ArtifactTuple,
+    find_artifact_set,
+    read_mask_of,
+)
+from datamodules.cache import ImageCache, Size, image_size
+from datamodules.mask_store import Mask, MaskStore
+from datamodules.problems import collect, raise_all, some
+from desra.errors import InputError
+from desra.files import Match, match_folders
+
+MaskSource = Literal["detected", "labelled"]
+_MASK_ROLES: dict[MaskSource, str] = {"detected": "mask", "labelled": "gt_mask"}
+
+
+@dataclass(frozen=True)
+class ImagePair:
+    """A high-resolution image with its low-resolution partner.
+
+    Attributes:
+        key: relative path without suffix.
+        lr, hr: the files.
+        lr_size: height and width of LR.
+        scale: the upscaling factor.
+    """
+
+    key: str
+    lr: Path
+    hr: Path
+    lr_size: Size
+    scale: int
+
+    @property
+    def sized_paths(self) -> list[tuple[Path, Size]]:
+        """Both files with their heights and widths."""
+        height, width = self.lr_size
+        return [(self.lr, self.lr_size), (self.hr, (height * self.scale, width * self.scale))]
+
+
+@dataclass
+class ArtifactSide:
+    """Tuples with their masks in memory.
+
+    Attributes:
+        tuples: sorted by key.
+        masks: one a tuple on the training side; on the validation side as many as are there.
+        labels: labelled masks, of the tuples that have one.
+    """
+
+    tuples: list[ArtifactTuple] = field(default_factory=list)
+    masks: MaskStore = field(default_factory=MaskStore)
+    labels: MaskStore = field(default_factory=MaskStore)
+
+    @property
+    def sized_paths(self) -> list[tuple[Path, Size]]:
+        """All image files with their heights and widths."""
+        return [
+            (item.paths[role], item.lr_size if role == "lr" else item.sr_size)
+            for item in self.tuples
+            for role in IMAGE_ROLES
+        ]
+
+
+@dataclass(frozen=True)
+class SplitRule:
+    """How validation images are chosen, see `DeSRAArtifacts`.
+
+    Raises:
+        InputError: settings that exclude each other.
+    """
+
+    val_root: str | None = None
+    val_list: str | None = None
+    val_share: float = 0.0
+    group_pattern: str | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.val_root and self.val_list:
+            raise InputError("data.val_root and data.val_list are both given; give one of them")
+        splits.compile_pattern(self.group_pattern)
+
+    def split(self, keys: Sequence[str]) -> set[str]:
+        """The keys, of one root, that validate."""
+        if self.val_list:
+            listed = splits.read_key_list(self.val_list, keys)
+            return set(splits.split_by_list(keys, listed, self.group_pattern)[1])
+        return set(splits.split_by_share(keys, self.val_share, self.seed, self.group_pattern)[1])
+
+
+def find_sides(
+    root: str,
+    method: str | None,
+    folder_names: Mapping[str, str],
+    rule: SplitRule,
+    mask_source: MaskSource,
+    mask_required: bool,
+) -> tuple[ArtifactSide, ArtifactSide, list[str]]:
+    """Find and check both sides and read their masks.
+
+    Returns:
+        training side, validation side (perhaps empty), and what was left out, one line each.
+
+    Raises:
+        InputError: anything that is wrong, all of it listed.
+    """
+    needed = _MASK_ROLES[mask_source]
+    train, val, left_out = _find_tuples(root, method, folder_names, rule)
+    problems = [
+        f"{item.key}: no {mask_source} mask; make it with detect.py or by hand, or give "
+        "data.mask_required=false to begin with an empty one"
+        for item in train
+        if mask_required and needed not in item.paths
+    ]
+    sides = [
+        ArtifactSide(tuples, *(_read_masks(tuples, role, problems) for role in ("mask", "gt_mask")))
+        for tuples in (train, val)
+    ]
+    raise_all(problems, root)
+    source = sides[0].masks if mask_source == "detected" else sides[0].labels
+    sides[0].masks = MaskStore(
+        {
+            item.key: source[item.key] if item.key in source else Mask(np.zeros(item.sr_size, bool))
+            for item in train
+        }
+    )
+    return sides[0], sides[1], left_out
+
+
+def _find_tuples(
+    root: str, method: str | None, folder_names: Mapping[str, str], rule: SplitRule
+) -> tuple[list[ArtifactTuple], list[ArtifactTuple], list[str]]:
+    found = _usable(find_artifact_set(root, method, folder_names))
+    keys = [item.key for item in found.tuples]
+    if not rule.val_root:
+        held = rule.split(keys)
+        train = [item for item in found.tuples if item.key not in held]
+        val = [item for item in found.tuples if item.key in held]
+        return train, val, found.left_out
+    val_method = method if method and Path(rule.val_root, method).is_dir() else None
+    other = _usable(find_artifact_set(rule.val_root, val_method, folder_names))
+    if other.tuples[0].scale != found.tuples[0].scale:
+        raise InputError(
+            f"{rule.val_root}: upscaled ×{other.tuples[0].scale}, but the training images in "
+            f"{root} ×{found.tuples[0].scale}; give sets of one scale"
+        )
+    splits.refuse_straddling(keys, [item.key for item in other.tuples], rule.group_pattern)
+    return found.tuples, other.tuples, found.left_out + other.left_out
+
+
+def _usable(found: ArtifactSet) -> ArtifactSet:
+    raise_all(found.errors, found.root)
+    if not found.tuples:
+        raise InputError(
+            f"{found.root}: no image has LR, MSE-SR and GAN-SR: {some(found.left_out)}"
+        )
+    return found
+
+
+def _read_masks(tuples: Sequence[ArtifactTuple], role: str, problems: list[str]) -> MaskStore:
+    def read(item: ArtifactTuple) -> tuple[str, Mask]:
+        return item.key, Mask(read_mask_of(item.paths[role], item.sr_size))
+
+    return MaskStore(dict(collect(read, [item for item in tuples if role in item.paths], problems)))
+
+
+def find_pairs(hr_root: str, lr_root: str, scale: int) -> tuple[list[ImagePair], list[str]]:
+    """Match clean images with their low-resolution partners.
+
+    Returns:
+        pairs sorted by key, and what was left out, one line each.
+
+    Raises:
+        InputError: sizes that do not fit, no pair at all, or a root without images.
+    """
+
+    def read(match: Match) -> ImagePair:
+        lr, hr = match.paths["lr"], match.paths["hr"]
+        (lr_height, lr_width), (height, width) = image_size(lr), image_size(hr)
+        if (height, width) != (lr_height * scale, lr_width * scale):
+            raise InputError(
+                f"{hr}: {width}x{height} is not {scale} times its partner's {lr_width}x{lr_height};"
+                " crop one of them"
+            )
+        return ImagePair(match.key, lr, hr, (lr_height, lr_width), scale)
+
+    matches = match_folders({"lr": lr_root, "hr": hr_root})
+    left_out = [f"{match.key}: {match.error}" for match in matches if match.error]
+    problems: list[str] = []
+    pairs = collect(read, [match for match in matches if not match.error], problems)
+    raise_all(problems, hr_root)
+    if not pairs:
+        raise InputError(f"{hr_root}: no image has a partner in {lr_root}: {some(left_out)}")
+    return pairs, left_out
+
+
+def summary(
+    root: str, train: ArtifactSide, val: ArtifactSide, pairs: int, images: ImageCache
+) -> Table:
+    """What was found, as a table for the terminal."""
+    table = Table("", "training", "validation", title=f"artifact set {root}")
+    sides = (train, val)
+    table.add_row("images", *(str(len(side.tuples)) for side in sides))
+    table.add_row("LR sizes", *(_size_range(side.tuples) for side in sides))
+    table.add_row("masks with artifacts", *(_count(side.masks) for side in sides))
+    table.add_row("artifact share", *(_share(side.masks) for side in sides))
+    table.add_row("labelled", *(str(len(side.labels)) for side in sides))
+    table.add_row("LR/HR pairs mixed in", str(pairs), "")
+    table.add_row("scale", f"×{train.tuples[0].scale}", "")
+    table.add_row("kept in memory", f"{images.kept_bytes / 1e9:.2f} GB", "")
+    return table
+
+
+def _size_range(tuples: Sequence[ArtifactTuple]) -> str:
+    ordered = sorted((item.lr_size for item in tuples), key=math.prod)
+    ends = [f"{width}x{height}" for height, width in (*ordered[:1], *ordered[-1:])]
+    return " to ".join(dict.fromkeys(ends))
+
+
+def _count(masks: MaskStore) -> str:
+    return f"{sum(mask.area > 0 for mask in masks.values())} of {len(masks)}"
+
+
+def _share(masks: MaskStore) -> str:
+    pixels = sum(math.prod(mask.shape) for mask in masks.values())
+    return f"{sum(mask.area for mask in masks.values()) / pixels:.2%}" if pixels else ""

@@ -1,0 +1,317 @@
+"""Artifact sets as training data: tuples of LR, MSE-SR, GAN-SR and mask."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from lightning import LightningDataModule
+from lightning.pytorch.utilities import rank_zero_only
+from numpy.typing import NDArray
+from rich.console import Console
+from torch.utils.data import DataLoader
+
+from datamodules.artifact_folders import FOLDER_NAMES, IMAGE_ROLES
+from datamodules.artifact_samples import CropMaker, CropPlanner, WholeImages
+from datamodules.artifact_sides import (
+    ArtifactSide,
+    ImagePair,
+    MaskSource,
+    SplitRule,
+    find_pairs,
+    find_sides,
+    summary,
+)
+from datamodules.cache import ImageCache
+from datamodules.crops import CropRule, to_unit_range
+from datamodules.mask_store import MaskStore, Origin, UpdateMode
+from datamodules.problems import raise_all, some
+from datamodules.sample_stream import SampleStream
+from desra.errors import InputError
+
+log = logging.getLogger(__name__)
+
+
+class DeSRAArtifacts(LightningDataModule):
+    """Tuples for finetuning and whole images for validation.
+
+    Training batches are dicts: ``lr`` (B, 3, h, w), ``mse_sr``, ``gan_sr`` (B, 3, H, W) float32 in
+    [0, 1], ``mask`` (B, 1, H, W) bool, ``paired`` (B,) bool (LR/HR pairs, see ``hr_root``),
+    ``index`` (B,) int64 (number of the sample in the run), ``keys``. They travel to the device as
+    8-bit images. Sample i is a pure function of ``seed``, i and the masks as they are at its step:
+    number of ranks and workers, and a resume from a checkpoint, change nothing.
+
+    Validation batches are whole images, one at a time: the same without ``paired``, with
+    ``gt_mask`` where the image is labelled.
+
+    Args:
+        root: folder with ``LR``, ``MSE-SR``, ``GAN-SR``, ``DeSRA-Mask`` and perhaps ``GT-Mask``, or
+            with one such folder a method. Images are matched by relative path without suffix. Masks
+            are of full size or lack the detector's rim; labels may be LabelMe's JSON.
+        method: which method's folder, where ``root`` has several.
+        folder_names: role (``lr``, ``mse_sr``, ``gan_sr``, ``mask``, ``gt_mask``) to folder name,
+            where it is not the release's.
+        mask_source: train on ``"detected"`` masks or on the ``"labelled"`` ones.
+        mask_required: refuse images without that mask; if false they start with an empty one.
+        val_root: another artifact set to validate on.
+        val_list: text file with the keys to validate on, one a line.
+        val_share: share of images to validate on where neither is given; 0: none.
+        group_pattern: regular expression on keys; images with the same first group (or whole
+            match) are crops of one photo, and never on both sides of the split.
+        gt_crop: side of the training crops in pixels of the upscaled image.
+        batch_size: crops a step on each rank.
+        epoch_steps: steps an epoch; null: as many as show every image once.
+        artifact_bias: probability that a crop is placed to contain an artifact pixel.
+        artifact_origin: whether that is drawn among all artifact ``"pixel"``s or, evenly, among
+            the ``"region"``s.
+        flip: mirror half of the crops.
+        rotate: turn crops by multiples of 90 degrees.
+        hr_root: clean images to mix in, so that the generator forgets nothing.
+        hr_lr_root: their low-resolution partners.
+        hr_ratio: share of crops from them.
+        cache_gb: gigabytes of decoded images to keep in memory, a process.
+        num_workers: reading processes a rank; null: none if all images fit in the cache, else half
+            of the rank's processors, at most 4.
+        test_split: what `test_dataloader` serves: ``"train"``, ``"val"`` or ``"all"``.
+        seed: of the split and of the samples.
+
+    Raises:
+        InputError: (in `setup`) anything that would stop training later, all of it listed.
+    """
+
+    def __init__(
+        self,
+        root: str,
+        method: str | None = None,
+        folder_names: Mapping[str, str] | None = None,
+        mask_source: MaskSource = "detected",
+        mask_required: bool = True,
+        val_root: str | None = None,
+        val_list: str | None = None,
+        val_share: float = 0.1,
+        group_pattern: str | None = None,
+        gt_crop: int = 256,
+        batch_size: int = 12,
+        epoch_steps: int | None = None,
+        artifact_bias: float = 0.5,
+        artifact_origin: Origin = "pixel",
+        flip: bool = True,
+        rotate: bool = True,
+        hr_root: str | None = None,
+        hr_lr_root: str | None = None,
+        hr_ratio: float = 0.25,
+        cache_gb: float = 4.0,
+        num_workers: int | None = None,
+        test_split: Literal["train", "val", "all"] = "val",
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.root, self.method = root, method
+        self.folder_names = {**FOLDER_NAMES, **(folder_names or {})}
+        self.mask_source, self.mask_required = mask_source, mask_required
+        self.split_rule = SplitRule(val_root, val_list, val_share, group_pattern, seed)
+        self.crop_rule = CropRule(gt_crop, artifact_bias, artifact_origin, flip, rotate)
+        self.batch_size, self.epoch_steps = batch_size, epoch_steps
+        self.hr_root, self.hr_lr_root, self.hr_ratio = hr_root, hr_lr_root, hr_ratio
+        self.num_workers, self.test_split, self.seed = num_workers, test_split, seed
+        self.images = ImageCache(int(cache_gb * 1e9))
+        self.train, self.val = ArtifactSide(), ArtifactSide()
+        self.pairs: list[ImagePair] = []
+        self._stream: SampleStream | None = None
+        self._check_settings()
+
+    def _check_settings(self) -> None:
+        if self.mask_source not in ("detected", "labelled"):
+            raise InputError(f"data.mask_source={self.mask_source}: give detected or labelled")
+        if self.test_split not in ("train", "val", "all"):
+            raise InputError(f"data.test_split={self.test_split}: give train, val or all")
+        if not 0 <= self.hr_ratio < 1:
+            raise InputError(f"data.hr_ratio={self.hr_ratio}: give a share from 0 to less than 1")
+        if self.batch_size < 1:
+            raise InputError(f"data.batch_size={self.batch_size}: give at least 1")
+        if bool(self.hr_root) != bool(self.hr_lr_root):
+            raise InputError("data.hr_root and data.hr_lr_root: give both, or neither")
+        unknown = ", ".join(sorted(self.folder_names.keys() - FOLDER_NAMES.keys()))
+        if unknown:
+            roles = ", ".join(FOLDER_NAMES)
+            raise InputError(f"data.folder_names: no role {unknown}; the roles are {roles}")
+
+    # What is there
+
+    @property
+    def scale(self) -> int:
+        """The upscaling factor; known after `setup`."""
+        return self.train.tuples[0].scale
+
+    @property
+    def masks(self) -> MaskStore:
+        """The training masks as they are now."""
+        return self.train.masks
+
+    def setup(self, stage: str | None = None) -> None:
+        """Find, check and read everything, and say what was found; once, whatever the stages."""
+        if self.train.tuples:
+            return
+        train, self.val, left_out = find_sides(
+            self.root,
+            self.method,
+            self.folder_names,
+            self.split_rule,
+            self.mask_source,
+            self.mask_required,
+        )
+        scale = train.tuples[0].scale
+        self.crop_rule.size(scale)
+        if self.hr_root and self.hr_lr_root and self.hr_ratio:
+            self.pairs, unpaired = find_pairs(self.hr_root, self.hr_lr_root, scale)
+            left_out += unpaired
+        # Training images have the first claim on the memory, then those validated again and again.
+        pairs = [sized for pair in self.pairs for sized in pair.sized_paths]
+        raise_all(self.images.load(train.sized_paths + self.val.sized_paths + pairs), self.root)
+        self.train = train
+        self._say(left_out)
+
+    @rank_zero_only
+    def _say(self, left_out: Sequence[str]) -> None:
+        table = summary(self.root, self.train, self.val, len(self.pairs), self.images)
+        Console(stderr=True).print(table)
+        for line in left_out:
+            log.warning("left out: %s", line)
+        size = self.crop_rule.size(self.scale)
+        small = [item.key for item in self.train.tuples if min(item.lr_size) < size]
+        if small:
+            log.warning(
+                "%d images are smaller than data.gt_crop=%d and will be extended by mirroring: %s",
+                len(small),
+                self.crop_rule.gt_crop,
+                some(small),
+            )
+
+    # Batches
+
+    def train_dataloader(self) -> SampleStream:
+        """The endless stream of training batches; Lightning sets it to a checkpoint's position."""
+        planner = CropPlanner(
+            self.train, self.pairs, self.hr_ratio, self.crop_rule, self.scale, self.seed
+        )
+        rank, world_size = self._rank()
+        steps = self.epoch_steps or math.ceil(
+            len(self.train.tuples) / (1 - planner.pair_ratio) / (world_size * self.batch_size)
+        )
+        pairs = [sized for pair in self.pairs for sized in pair.sized_paths]
+        paths = [path for path, _ in self.train.sized_paths + pairs]
+        self._stream = SampleStream(
+            planner,
+            CropMaker(self.images, self.crop_rule.size(self.scale), self.scale),
+            self.batch_size,
+            steps,
+            rank,
+            world_size,
+            self._workers(paths),
+            self._pin_memory(),
+            self._unfinished,
+        )
+        return self._stream
+
+    def val_dataloader(self) -> DataLoader[dict[str, Any]] | list[Any]:
+        """Whole validation images, one at a time, each on one rank."""
+        return self._shared_out([self.val]) if self.val.tuples else []
+
+    def test_dataloader(self) -> DataLoader[dict[str, Any]]:
+        """Whole images of ``test_split``, one at a time, each on one rank.
+
+        Raises:
+            InputError: there are none, or fewer than processes.
+        """
+        sides = {"train": [self.train], "val": [self.val], "all": [self.train, self.val]}
+        return self._shared_out(sides[self.test_split])
+
+    def detection_dataloader(self, batch_size: int = 1) -> DataLoader[dict[str, Any]]:
+        """Whole training images with their present masks, each on one rank.
+
+        Args:
+            batch_size: at most so many images in a batch; those in it are of one size.
+        """
+        return self._loader(WholeImages([self.train], self.images, batch_size))
+
+    def _shared_out(self, sides: list[ArtifactSide]) -> DataLoader[dict[str, Any]]:
+        images = WholeImages(sides, self.images)
+        _, world_size = self._rank()
+        if len(images) < world_size:
+            raise InputError(
+                f"{self.root}: {len(images)} images to evaluate for {world_size} process(es); give "
+                "more images (data.val_share, data.val_root, data.test_split) or fewer devices"
+            )
+        return self._loader(images)
+
+    def _loader(self, images: WholeImages) -> DataLoader[dict[str, Any]]:
+        return images.loader(*self._rank(), self._workers(images.paths), self._pin_memory())
+
+    def on_after_batch_transfer(self, batch: dict[str, Any], dataloader_idx: int) -> dict[str, Any]:
+        """8-bit images to float32 in [0, 1], on the device."""
+        return to_unit_range(batch, IMAGE_ROLES)
+
+    def _rank(self) -> tuple[int, int]:
+        trainer = self.trainer
+        return (trainer.global_rank, trainer.world_size) if trainer else (0, 1)
+
+    def _pin_memory(self) -> bool:
+        return self.trainer is not None and self.trainer.strategy.root_device.type == "cuda"
+
+    def _workers(self, paths: Iterable[Path]) -> int:
+        if self.num_workers is not None:
+            return self.num_workers
+        if self.images.holds(paths):
+            return 0
+        local_ranks = self.trainer.num_devices if self.trainer else 1
+        return min(4, max((os.cpu_count() or 1) // (2 * local_ranks), 1))
+
+    # Masks and state
+
+    def update_masks(
+        self, masks: Mapping[str, NDArray | torch.Tensor], mode: UpdateMode = "replace"
+    ) -> list[str]:
+        """Replace training masks, or unite them with what is there, from the next batch on.
+
+        Every rank must be given the same masks. Batches already prepared are made again.
+
+        Args:
+            masks: key to (H, W) bool, for any of the training images.
+            mode: ``"replace"``, ``"union"``, or ``"off"`` to change nothing.
+
+        Returns:
+            the keys whose mask is another one now, sorted.
+
+        Raises:
+            InputError: an unknown key, mode or size.
+        """
+        return self.masks.update(masks, mode)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The masks that changed. The stream keeps its own position, see `SampleStream`."""
+        return {"masks": self.masks.state_dict()}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on with the masks of a checkpoint.
+
+        Raises:
+            InputError: the checkpoint's masks are of other images.
+        """
+        self.masks.load_state_dict(state_dict["masks"])
+
+    def _unfinished(self) -> int:
+        """1 while a training step is under way, else 0."""
+        if self.trainer is None:
+            return 0
+        progress: Any = self.trainer.fit_loop.epoch_loop.batch_progress.current
+        return max(progress.ready - progress.processed, 0)
+
+    def teardown(self, stage: str | None = None) -> None:
+        """End the reading processes."""
+        if self._stream is not None:
+            self._stream.close()
