@@ -1,0 +1,8 @@
+"""What says which pixels of an image show what: labels for the semantic adjustment."""
+
+from desra.segmenters.base import Segmenter
+from desra.segmenters.labels import LabelFolder
+from desra.segmenters.mmseg import MMSegSegmenter
+from desra.segmenters.none import NoSegmenter
+
+__all__ = ["LabelFolder", "MMSegSegmenter", "NoSegmenter", "Segmenter"]
