@@ -57,21 +57,22 @@ def write_image(path: str | Path, picture: Picture, quality: int = 95) -> None:
     """
     path = Path(path)
     suffix = path.suffix.lower()
-    height, width = picture.pixels.shape[:2]
+    pixels = _as_colour(picture.pixels) if _is_deep_grey_alpha(picture.pixels) else picture.pixels
+    height, width, channels = pixels.shape
     if max(height, width) > _LARGEST_SIDE.get(suffix, 2**31):
         raise InputError(
             f"{path}: {width}x{height} is more than a {suffix.lstrip('.')} file can hold; "
             "use format=png"
         )
-    icc = _fitting_profile(picture.icc, picture.pixels.shape[2])
+    icc = _fitting_profile(picture.icc, channels)
     exif = _current_exif(picture.exif, width, height)
     with atomic_path(path) as temporary:
-        if suffix == ".png":
-            temporary.write_bytes(_encode_png(picture.pixels, icc, exif))
+        if suffix == ".png" and channels != 2:
+            temporary.write_bytes(_encode_png(pixels, icc, exif))
         elif suffix in _TIFF:
-            _write_tiff(temporary, picture.pixels, icc, exif)
-        elif suffix in (*_JPEG, *_WEBP, ".bmp"):
-            _write_8_bit(temporary, picture.pixels, icc, exif, quality)
+            _write_tiff(temporary, pixels, icc, exif)
+        elif suffix in (".png", *_JPEG, *_WEBP, ".bmp"):
+            _write_8_bit(temporary, pixels, icc, exif, quality)
         else:
             raise InputError(f"{path}: cannot write {suffix or 'a file without suffix'}")
 
@@ -95,17 +96,22 @@ def _encode_png(pixels: NDArray, icc: bytes | None, exif: PILImage.Exif | None) 
 
 
 def _opencv_order(pixels: NDArray) -> NDArray:
-    channels = pixels.shape[2]
-    if channels == 1:
-        return pixels
-    if channels == 2:  # OpenCV writes no grey with alpha
-        return np.ascontiguousarray(pixels[..., [0, 0, 0, 1]])
-    return cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR if channels == 3 else cv2.COLOR_RGBA2BGRA)
+    order = {3: cv2.COLOR_RGB2BGR, 4: cv2.COLOR_RGBA2BGRA}.get(pixels.shape[2])
+    return pixels if order is None else cv2.cvtColor(pixels, order)
+
+
+def _is_deep_grey_alpha(pixels: NDArray) -> bool:
+    """What neither Pillow nor OpenCV reads or writes, and so becomes colour with alpha."""
+    return pixels.shape[2] == 2 and pixels.dtype == np.uint16
+
+
+def _as_colour(pixels: NDArray) -> NDArray:
+    return np.ascontiguousarray(pixels[..., [0, 0, 0, 1]])
 
 
 def _write_tiff(path: Path, pixels: NDArray, icc: bytes | None, exif: PILImage.Exif | None) -> None:
     channels = pixels.shape[2]
-    tags = [(_ORIENTATION, "H", 1, exif[_ORIENTATION], True)] if _orientation(exif) else []
+    orientation = _orientation(exif)
     tifffile.imwrite(
         path,
         pixels if channels > 1 else pixels[..., 0],
@@ -115,7 +121,7 @@ def _write_tiff(path: Path, pixels: NDArray, icc: bytes | None, exif: PILImage.E
         compression="zlib",
         predictor=True,
         iccprofile=icc,
-        extratags=tags,
+        extratags=[(_ORIENTATION, "H", 1, orientation, True)] if orientation else [],
         metadata=None,
     )
 
@@ -129,6 +135,8 @@ def _write_8_bit(
         options["exif"] = _marker_sized(exif).tobytes() if suffix in _JPEG else exif.tobytes()
     if suffix in _JPEG:
         options |= {"quality": quality, "subsampling": 0}
+    elif suffix == ".png":
+        options |= {"compress_level": 1}
     elif suffix in _WEBP:
         options |= {"quality": quality, "lossless": quality == 100}
     pixels = to_8_bit(pixels)
@@ -156,7 +164,7 @@ def _current_exif(block: bytes | None, width: int, height: int) -> PILImage.Exif
     exif = PILImage.Exif()
     try:
         exif.load(block)
-        folder = exif.get_ifd(_EXIF_FOLDER)
+        folder = exif.get_ifd(_EXIF_FOLDER) if _EXIF_FOLDER in exif else {}
     except (SyntaxError, ValueError, OSError, EOFError):
         return None
     for tag, size in ((_PIXEL_WIDTH, width), (_PIXEL_HEIGHT, height)):

@@ -22,15 +22,11 @@ def resize_lanczos(pixels: NDArray, height: int, width: int) -> NDArray:
     """
     if pixels.shape[:2] == (height, width):
         return pixels
+    top = np.iinfo(pixels.dtype).max
     result = np.empty((height, width, pixels.shape[2]), pixels.dtype)
     for channel in range(pixels.shape[2]):
-        plane = np.ascontiguousarray(pixels[..., channel])
-        if plane.dtype == np.uint16:  # Pillow filters 16 bits as float only
-            plane = plane.astype(np.float32)
-        resized = np.asarray(
-            PILImage.fromarray(plane).resize((width, height), PILImage.Resampling.LANCZOS)
-        )
-        if resized.dtype == np.float32:
-            resized = np.rint(resized).clip(0, np.iinfo(pixels.dtype).max)
-        result[..., channel] = resized
+        # As float: between its two passes Pillow clips bytes, and with them the overshoot.
+        plane = PILImage.fromarray(pixels[..., channel].astype(np.float32))
+        resized = np.asarray(plane.resize((width, height), PILImage.Resampling.LANCZOS))
+        result[..., channel] = np.rint(resized).clip(0, top)
     return result

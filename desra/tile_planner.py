@@ -72,7 +72,7 @@ class TilePlanner:
             InputError: they were the smallest.
         """
         side = max(span.last - span.first for span in (*grid.rows, *grid.columns))
-        if side <= SMALLEST_TILE:
+        if side <= SMALLEST_TILE or self.largest == SMALLEST_TILE:
             raise InputError(
                 f"out of memory even with tiles of {side} pixels; free some memory, "
                 "or use a smaller network or trainer=cpu"

@@ -1,5 +1,7 @@
 """Tiles cover an image once, and joined they equal what the network makes of the whole."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
@@ -27,8 +29,7 @@ class Convolutions(nn.Module):
         self.scale = scale
         widths = [3] + [8] * (depth - 1) + [3 * scale**2]
         self.body = nn.ModuleList(
-            nn.Conv2d(before, after, 3, padding=1)
-            for before, after in zip(widths, widths[1:], strict=False)
+            nn.Conv2d(before, after, 3, padding=1) for before, after in pairwise(widths)
         )
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
@@ -99,7 +100,7 @@ def test_tiles_are_of_one_aligned_size_and_have_the_context_they_need(axis):
     assert spans[0].start == -border
     assert spans[-1].stop >= axis["length"] + border
     reach = axis["reach"]
-    for before, after in zip(spans, spans[1:], strict=False):
+    for before, after in pairwise(spans):
         assert after.first == before.last - before.fall
         assert after.rise == before.fall
         if reach is not None and reach <= overlap:

@@ -1,0 +1,302 @@
+"""Upscaling images of any size with a generator: reflected borders, tiles, precision."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Iterator
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from desra.errors import InputError
+from desra.images import to_tensor
+from desra.memory import available_memory, is_out_of_memory, peak_on
+from desra.resampling import resize_lanczos
+from desra.tile_planner import EXACT_OVERLAP, TilePlanner
+from desra.tiling import Grid, join_tiles, measure_reach, read_tile
+from models.generators import prepare_for_inference
+
+log = logging.getLogger(__name__)
+
+Precision = Literal["auto", "fp32", "bf16", "fp16"]
+
+LARGEST_BATCH = 8
+"""Tiles that a GPU gets at once, if they fit; more gain nothing."""
+
+_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+_PROBE = 64  # side of the image that memory is measured on
+_SCRATCH = 1.5  # oneDNN's copies in its own layout, measured: 770 bytes where tensors have 512
+_LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
+
+
+class Upscaler(nn.Module):
+    """A generator for images of any size.
+
+    Args:
+        generator: ``(B, 3, h, w)`` in [0, 1] to ``(B, 3, h * scale, w * scale)``, with ``.scale``
+            and, where it works in windows or unshuffles pixels, ``.multiple``.
+        tile: side of a tile in low-resolution pixels, its context not counted; None or 0 for the
+            whole image at once; ``"auto"`` for what fits the memory at hand without costing time.
+        overlap: context around a tile. None: as far as the network sees where that is at most
+            `EXACT_OVERLAP` pixels (tiles then equal the whole image), else less, and tiles fade
+            into each other.
+        border: reflected pixels around the image. Networks pad with zeros, which shows there.
+        precision: ``"auto"`` is fp16 on a GPU and fp32 elsewhere. A tile that comes out with NaN or
+            infinity in half precision is done again in float32.
+        batch: tiles at once; None for one on the CPU and as many as fit, up to `LARGEST_BATCH`, on
+            a GPU.
+        memory_share: the part of the available memory that may be used.
+
+    Attributes:
+        scale: output pixels per input pixel.
+        redone_tiles: tiles done again in float32 so far.
+
+    Raises:
+        InputError: a setting out of its range.
+    """
+
+    def __init__(
+        self,
+        generator: nn.Module,
+        *,
+        tile: int | Literal["auto"] | None = "auto",
+        overlap: int | None = None,
+        border: int = 16,
+        precision: Precision = "auto",
+        batch: int | None = None,
+        memory_share: float = 0.5,
+    ) -> None:
+        super().__init__()
+        _check(tile, overlap, border, precision, batch)
+        self.generator = generator.eval().requires_grad_(False)
+        self.scale = int(generator.scale)  # type: ignore[arg-type]
+        self.multiple = int(getattr(generator, "multiple", 1))
+        self.tile, self.overlap, self.border = tile or None, overlap, border
+        self.precision, self.batch, self.memory_share = precision, batch, memory_share
+        self.redone_tiles = 0
+        self._networks: dict[tuple[torch.dtype, torch.device], nn.Module] = {}
+        self._fitting_batch: int | None = None  # after memory ran out
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What decides the output besides the image; JSON-able."""
+        names = ("tile", "overlap", "border", "precision")
+        return {name: getattr(self, name) for name in names} | {"generator": self._digest}
+
+    @cached_property
+    def _digest(self) -> str:
+        """Of the generator's structure and weights, whatever file they came from."""
+        digest = hashlib.blake2b(repr(self.generator).encode(), digest_size=16)
+        for name, tensor in self.generator.state_dict().items():
+            digest.update(name.encode())
+            digest.update(tensor.cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+        return digest.hexdigest()
+
+    def forward(self, lr: Tensor) -> Tensor:
+        """Upscale a batch.
+
+        Args:
+            lr: ``(B, 3, h, w)`` float in [0, 1].
+
+        Returns:
+            ``(B, 3, h * scale, w * scale)`` float32, not clamped.
+
+        Raises:
+            InputError: NaN in the input, or from the network even in float32; or no memory for the
+                smallest tile.
+        """
+        height, width = (side * self.scale for side in lr.shape[-2:])
+        result: Tensor | None = None
+        for row, band in self.bands(lr):
+            if result is None and band.shape[-2] == height:
+                return band.to(lr.device)
+            if result is None:
+                result = lr.new_empty((*band.shape[:2], height, width), dtype=torch.float32)
+            result[..., row : row + band.shape[-2], :] = band
+        assert result is not None
+        return result
+
+    def upscale_image(
+        self, pixels: NDArray, alpha: Literal["network", "lanczos"] = "network"
+    ) -> NDArray:
+        """Upscale one image of 8 or 16 bits; its float version is never held as a whole.
+
+        Args:
+            pixels: ``(h, w, C)`` uint8 or uint16; C is 1 (grey), 2 (grey, alpha), 3 (RGB) or 4
+                (RGB, alpha). Grey goes through the network as RGB, and its luma is kept.
+            alpha: how to enlarge it. An alpha that is the same everywhere stays as it is.
+
+        Returns:
+            ``(h * scale, w * scale, C)`` of the same type.
+
+        Raises:
+            InputError: as `forward`.
+        """
+        height, width, channels = pixels.shape
+        colours = channels if channels in (1, 3) else channels - 1
+        result = np.empty((height * self.scale, width * self.scale, channels), pixels.dtype)
+        self._fill(result[..., :colours], pixels[..., :colours])
+        if colours < channels:
+            opacity, place = pixels[..., colours:], result[..., colours:]
+            if opacity.min() == opacity.max():
+                place[:] = opacity.flat[0]
+            elif alpha == "network":
+                self._fill(place, opacity)
+            else:
+                place[:] = resize_lanczos(opacity, *place.shape[:2])
+        return result
+
+    def _fill(self, result: NDArray, pixels: NDArray) -> None:
+        top = np.iinfo(pixels.dtype).max
+        for row, band in self.bands(to_tensor(pixels)):
+            if pixels.shape[2] == 1:
+                band = torch.tensordot(band, band.new_tensor(_LUMA), ([1], [0])).unsqueeze(1)
+            levels = band[0].clamp_(0, 1).mul_(top).round_()
+            levels = levels.to(torch.uint8 if top == 255 else torch.int32)
+            result[row : row + band.shape[-2]] = levels.permute(1, 2, 0).cpu().numpy()
+
+    @torch.no_grad()
+    def bands(self, images: Tensor) -> Iterator[tuple[int, Tensor]]:
+        """Upscale band by band, so that the caller decides what is kept of it.
+
+        Args:
+            images: ``(B, 1 or 3, h, w)`` float in [0, 1], on any device.
+
+        Yields:
+            the first output row and ``(B, 3, rows, w * scale)`` float32, on the generator's device.
+            After memory ran out, bands begin again with row 0.
+
+        Raises:
+            InputError: as `forward`.
+        """
+        if not torch.isfinite(images).all():
+            raise InputError("the low-resolution image has NaN or infinite values")
+        images = images.expand(-1, 3, -1, -1)
+        while True:
+            height, width = images.shape[-2:]
+            grid = self._planner.plan(height, width, self._budget(images) // len(images))
+            try:
+                yield from join_tiles(grid, self.scale, self._outputs(images, grid))
+                return
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+            self._free_cache()
+            log.warning("out of memory: tiles of %d pixels from now on", self._planner.shrink(grid))
+
+    def _outputs(self, images: Tensor, grid: Grid) -> Iterator[Tensor]:
+        """The network's output for each tile, ``(B, 3, H, W)``."""
+        tiles = list(grid)
+        step = self._tiles_at_once(images, grid)
+        for begin in range(0, len(tiles), step):
+            chosen = tiles[begin : begin + step]
+            batch = torch.cat([read_tile(images, *tile) for tile in chosen])
+            yield from self._run(batch.to(self.device, torch.float32)).split(len(images))
+
+    def _run(self, tiles: Tensor) -> Tensor:
+        """Run the network on tiles, fewer at once where memory runs out."""
+        limit = self._fitting_batch or len(tiles)
+        if len(tiles) > limit:
+            return torch.cat([self._run(part) for part in tiles.split(limit)])
+        try:
+            return self._finite(tiles)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error) or len(tiles) == 1:
+                raise
+        self._free_cache()
+        self._fitting_batch = len(tiles) // 2
+        return self._run(tiles)
+
+    def _finite(self, tiles: Tensor) -> Tensor:
+        """Run the network on tiles, again in float32 where the result is not finite."""
+        dtype = self._dtype
+        output = self._network(dtype)(tiles)
+        if output.is_inference() and not torch.is_inference_mode_enabled():
+            output = output.clone()  # what leaves here may be changed in place, and trained on
+        bad = _not_finite(output)
+        if dtype != torch.float32 and bad.any():
+            self.redone_tiles += int(bad.sum())
+            output = output.float()
+            output[bad] = self._network(torch.float32)(tiles[bad])
+            bad = _not_finite(output)
+        if bad.any():
+            raise InputError("the network gives NaN or infinity for it, in float32 too")
+        return output
+
+    def _network(self, dtype: torch.dtype) -> nn.Module:
+        """The generator made ready for its device and ``dtype``, once."""
+        key = (dtype, self.device)
+        if key not in self._networks:
+            self._networks[key] = prepare_for_inference(self.generator, self.device, dtype)
+        return self._networks[key]
+
+    @cached_property
+    def _planner(self) -> TilePlanner:
+        limit = max(EXACT_OVERLAP, self.overlap or 0)
+        reach = measure_reach(self.generator, self.scale, limit, self.multiple)
+        return TilePlanner(
+            *(self.tile, self.overlap, self.border, reach, self.multiple),
+            bytes_per_pixel=self._measure_bytes_per_pixel(),
+        )
+
+    def _measure_bytes_per_pixel(self) -> float:
+        """Memory that the network takes for each pixel it reads, measured on a small image."""
+        side = -(-_PROBE // self.multiple) * self.multiple
+        probe = torch.zeros(1, 3, side, side, device=self.device)
+        if self.device.type == "cuda":
+            network = self._network(self._dtype)
+            network(probe)  # the first run also allocates what stays
+            return peak_on(self.device, lambda: network(probe)) / side**2
+        return _SCRATCH * peak_on(self.device, lambda: self.generator(probe)) / side**2
+
+    def _budget(self, images: Tensor) -> int:
+        """Bytes that the network may take."""
+        room = int(available_memory(self.device) * self.memory_share)
+        if self.device.type == "cpu":
+            room -= images.numel() * self.scale**2  # the result, at 8 bits
+        return room
+
+    def _tiles_at_once(self, images: Tensor, grid: Grid) -> int:
+        if self.batch is not None:
+            return self.batch
+        if self.device.type == "cpu":
+            return 1
+        fitting = self._budget(images) // self._planner.bytes(grid)
+        return max(min(fitting, LARGEST_BATCH) // len(images), 1)
+
+    def _free_cache(self) -> None:
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+
+    @property
+    def device(self) -> torch.device:
+        """Where the generator is, and computes."""
+        return next(self.generator.parameters()).device
+
+    @property
+    def _dtype(self) -> torch.dtype:
+        if self.precision == "auto":
+            return torch.float16 if self.device.type == "cuda" else torch.float32
+        return _DTYPES[self.precision]
+
+
+def _not_finite(images: Tensor) -> Tensor:
+    """``(B,)`` bool: which images hold NaN or infinity. A sum of their pixels shows it."""
+    return ~torch.isfinite(images.flatten(1).sum(1, dtype=torch.float32))
+
+
+def _check(
+    tile: int | str | None, overlap: int | None, border: int, precision: str, batch: int | None
+) -> None:
+    if tile != "auto" and not (tile is None or (isinstance(tile, int) and tile >= 0)):
+        raise InputError(f"tile={tile}: give auto, or a side in pixels (0: the whole image)")
+    if precision not in ("auto", *_DTYPES):
+        raise InputError(f"precision={precision}: give one of auto, {', '.join(_DTYPES)}")
+    for name, value, least in (("overlap", overlap, 0), ("border", border, 0), ("batch", batch, 1)):
+        if value is not None and value < least:
+            raise InputError(f"{name}={value}: at least {least}")
