@@ -1,0 +1,167 @@
+"""How much texture difference each semantic class may show (DeSRA, ICML 2023, equations 8 and 9).
+
+``data/ade20k_intervals.csv`` holds the constants of the DeSRA release for the 150 classes of ADE20K
+(``SSIM_MSE_GAN_threshold.txt`` of https://github.com/TencentARC/DeSRA), in the order in which
+networks of mmsegmentation number the classes. [0, 1] is split in 20 intervals; n_k is the interval
+up to which 85 % of a class's pixels have their texture distance, on the authors' training images.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from desra.errors import InputError
+
+INTERVALS = 20
+NO_CLASS = 255
+"""Label of a pixel whose class is not known; it keeps its distance."""
+
+_CSV_HEADER = ["index", "name", "interval"]
+_RELEASED = files("desra") / "data" / "ade20k_intervals.csv"
+
+
+@dataclass(frozen=True)
+class TextureInterval:
+    """The row of a table for one class.
+
+    Attributes:
+        index: number of the class in a label map, 0 to 254.
+        name: of the class.
+        interval: n_k, 0 to 19.
+    """
+
+    index: int
+    name: str
+    interval: int
+
+
+def texture_intervals(path: str | Path | None = None) -> tuple[TextureInterval, ...]:
+    """Read a table of texture intervals.
+
+    Args:
+        path: a CSV file ``index,name,interval`` for classes of any kind, or a text file of lines
+            ``name--interval`` for classes of ADE20K, as in the release; None for the release's.
+
+    Raises:
+        InputError: the file cannot be read, or a line is not understood; names file and line.
+    """
+    if path is None:
+        return _parse(str(_RELEASED), _RELEASED.read_text("utf-8"))
+    try:
+        text = Path(path).read_text("utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: {error}; give a table of texture intervals") from error
+    return _parse(str(path), text)
+
+
+def _parse(source: str, text: str) -> tuple[TextureInterval, ...]:
+    lines = [(number, line) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
+    if not lines:
+        raise InputError(f"{source}: the table is empty; give lines of {','.join(_CSV_HEADER)}")
+    fields = next(csv.reader([lines[0][1]]))
+    is_csv = [field.strip().lower() for field in fields] == _CSV_HEADER
+    rows = _csv_fields(lines[1:]) if is_csv else _released_fields(source, lines)
+    table: dict[int, TextureInterval] = {}
+    for number, (index, name, interval) in rows:
+        place = f"{source}, line {number}"
+        row = TextureInterval(
+            _integer(place, "class index", index, NO_CLASS - 1),
+            name.strip(),
+            _integer(place, "interval", interval, INTERVALS - 1),
+        )
+        if row.index in table:
+            raise InputError(f"{place}: class {row.index} is there twice; keep one of the lines")
+        table[row.index] = row
+    return tuple(table[index] for index in sorted(table))
+
+
+def _csv_fields(lines: list[tuple[int, str]]) -> Iterator[tuple[int, tuple[str, str, str]]]:
+    for number, line in lines:
+        index, name, interval, *_ = [*next(csv.reader([line])), "", "", ""]
+        yield number, (index, name, interval)
+
+
+def _released_fields(
+    source: str, lines: list[tuple[int, str]]
+) -> Iterator[tuple[int, tuple[str, str, str]]]:
+    for number, line in lines:
+        name, separator, interval = line.strip().rpartition("--")
+        if not separator:
+            raise InputError(
+                f"{source}, line {number}: {line.strip()!r} is not understood; begin a CSV with "
+                f"{','.join(_CSV_HEADER)}, or give lines name--interval"
+            )
+        if name not in ADE20K_CLASSES:
+            raise InputError(f"{source}, line {number}: ADE20K has no class {name!r}")
+        yield number, (str(ADE20K_CLASSES.index(name)), name, interval)
+
+
+def _integer(place: str, what: str, text: str, largest: int) -> int:
+    if not text.strip().isdecimal() or int(text) > largest:
+        raise InputError(f"{place}: {what} {text.strip()!r}; give an integer from 0 to {largest}")
+    return int(text)
+
+
+ADE20K_CLASSES: tuple[str, ...] = tuple(row.name for row in texture_intervals())
+"""Names of the 150 classes, by their index in a label map."""
+
+
+def adjustment_weights(path: str | Path | None = None) -> Tensor:
+    """Weight A_k = 20 / (20 − n_k) of every label (equation 8).
+
+    Args:
+        path: table of intervals, see `texture_intervals`.
+
+    Returns:
+        ``(256,)`` float64, at least 1; 1 for labels without a row in the table, 255 among them.
+
+    Raises:
+        InputError: as `texture_intervals`; n_k = 20 would divide by zero.
+    """
+    weights = torch.ones(256, dtype=torch.float64)
+    for row in texture_intervals(path):
+        weights[row.index] = INTERVALS / (INTERVALS - row.interval)
+    return weights
+
+
+def weights_digest(weights: Tensor) -> str:
+    """Hexadecimal digest of the weights: equal tables have it in common, whatever their form."""
+    return hashlib.blake2b(weights.cpu().numpy().tobytes(), digest_size=8).hexdigest()
+
+
+def adjust_distance(distance: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
+    """Adjusted distance D' = clip(A_k · D, 0, 1) for each pixel of class k (equation 9).
+
+    Args:
+        distance: ``(B, 1, H, W)`` float64 in [0, 1].
+        labels: ``(B, 1, H, W)`` uint8 classes.
+        weights: ``(256,)`` float64, not negative.
+
+    Returns:
+        ``(B, 1, H, W)`` float64 on the device of ``distance``.
+
+    Raises:
+        InputError: the label map is of another size or type.
+    """
+    if labels.shape != distance.shape or labels.dtype != torch.uint8:
+        shape, wanted = tuple(labels.shape), tuple(distance.shape)
+        raise InputError(
+            f"label map of shape {shape} and type {labels.dtype} for images of shape {wanted}; "
+            "give one uint8 class for each pixel of GAN-SR"
+        )
+    if distance.device.type == "cpu":
+        from desra.texture_numba import adjust_distances  # Numba takes long to import
+
+        arrays = (x.contiguous().numpy() for x in (distance, labels.cpu(), weights.cpu()))
+        return torch.from_numpy(adjust_distances(*arrays))
+    weights = weights.to(distance.device)
+    flat = labels.to(distance.device).flatten().int()
+    return weights.index_select(0, flat).view_as(distance).mul_(distance).clamp_(0, 1)
