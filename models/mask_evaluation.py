@@ -35,15 +35,17 @@ from desra.metrics import (
 
 TITLE = "Detected against labelled artifacts"
 PICTURES = {"lr": "LR", "mse_sr": "MSE-SR", "gan_sr": "GAN-SR"}
+_TITLES = {"iou": "IoU", "precision": "precision", "recall": "recall", "f1": "F1"}
 _COLUMNS = (
+    report.Column("artifact_share", kind="share", hint="pixels detected or labelled"),
     report.Column("iou", "IoU", "share", "pixels both detected and labelled, of either", False),
-    report.Column("precision", kind="share", hint="detected regions at least half labelled"),
-    report.Column("recall", kind="share", hint="labelled regions at least half detected"),
+    report.Column("precision", "", "share", "detected regions that are labelled", False),
+    report.Column("recall", "", "share", "labelled regions that are detected", False),
     report.Column("f1", "F1", "share", "harmonic mean of precision and recall", False),
     report.Column("detected", "detected", "integer", "detected regions"),
-    report.Column("detected_hits", "hits", "integer", "detected regions at least half labelled"),
+    report.Column("detected_hits", "hits", "integer", "detected regions that are labelled"),
     report.Column("labelled", "labelled", "integer", "labelled regions"),
-    report.Column("labelled_hits", "found", "integer", "labelled regions at least half detected"),
+    report.Column("labelled_hits", "found", "integer", "labelled regions that are detected"),
 )
 
 
@@ -82,6 +84,7 @@ class MaskEvaluation(LightningModule):
         "width",
         "height",
         *SCORES,
+        "artifact_share",
         "intersection",
         "union",
         "detected",
@@ -131,30 +134,35 @@ class MaskEvaluation(LightningModule):
             return result
         start = perf_counter()
         try:
-            counts = count_row(
-                masks.mask, masks.gt_mask, self.border, self.min_share, device=self.device
-            )
-            planes = _full_planes(masks, self.border) if self.page else {}
+            aligned = align_masks(masks.mask, masks.gt_mask, self.border)
+            rim = _rim(aligned[0].shape, masks.pictures, self.border)
         except InputError as error:
             result.error = f"{sample.match.key}: {error}"
             return result
+        counts = count_row(*aligned, border=0, min_share=self.min_share, device=self.device)
         scores = score_rows([counts])
-        height, width = masks.mask.shape
+        height, width = aligned[0].shape
         result.row = {"width": width, "height": height, **counts}
         result.row |= {name: scores[name] for name in SCORES}
+        result.row["artifact_share"] = counts["union"] / (height * width)
         result.row["seconds"] = round(sample.seconds + perf_counter() - start, 4)
         if self.page:
-            result.write = partial(self._write_page_entry, sample.match.key, planes, masks.pictures)
+            detected, labelled = (np.pad(plane, rim) for plane in aligned)
+            result.write = partial(
+                self._write_page_entry, sample.match.key, detected, labelled, masks.pictures
+            )
         return result
 
     def _write_page_entry(
-        self, key: str, planes: Mapping[str, NDArray], pictures: Mapping[str, NDArray]
+        self, key: str, mask: NDArray, gt_mask: NDArray, pictures: Mapping[str, NDArray]
     ) -> list[Path]:
         """Pictures (or where there are none the masks themselves) with the regions over them."""
         images = {PICTURES[role]: pictures[role] for role in PICTURES if role in pictures}
         if not pictures.keys() & {"mse_sr", "gan_sr"}:
-            images |= {f"{name} mask": _black_and_white(plane) for name, plane in planes.items()}
-        mask, gt_mask = planes["Detected"], planes["Labelled"]
+            images |= {
+                "Detected mask": _black_and_white(mask),
+                "Labelled mask": _black_and_white(gt_mask),
+            }
         hit, false_alarm = split_regions(mask, gt_mask, self.min_share)
         found, miss = split_regions(gt_mask, mask, self.min_share)
         outlines = {"Hit": hit, "False alarm": false_alarm, "Miss": miss, "Labelled": found}
@@ -176,13 +184,13 @@ class MaskEvaluation(LightningModule):
                 rows,
                 title=TITLE,
                 columns=_COLUMNS,
-                share="iou",
-                settings=self.settings,
-                summary=dict(_lines(self.summary)),
+                sort="iou",
+                settings={"border": self.border, "region hit from": f"{self.min_share:.0%}"},
+                summary={_TITLES[name]: _text(self.summary[name]) for name in SCORES},
             )
 
-    def on_predict_end(self) -> None:
-        """Print the figures of the set, once the progress bar is gone."""
+    def teardown(self, stage: str) -> None:
+        """Print the figures of the set; only now is the progress bar gone."""
         if not self.summary:  # another rank has them
             return
         table = Table(title=TITLE, show_header=False)
@@ -196,10 +204,10 @@ class MaskEvaluation(LightningModule):
 def _lines(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Names and figures of the set, as they are read by people."""
     lines = [
-        ("IoU", _text(summary["iou"])),
-        ("precision", _with_counts(summary, "precision", "detected")),
-        ("recall", _with_counts(summary, "recall", "labelled")),
-        ("F1", _text(summary["f1"])),
+        (_TITLES["iou"], _text(summary["iou"])),
+        (_TITLES["precision"], _with_counts(summary, "precision", "detected")),
+        (_TITLES["recall"], _with_counts(summary, "recall", "labelled")),
+        (_TITLES["f1"], _text(summary["f1"])),
         ("images", str(summary["images"])),
         ("without artifacts, not in the IoU", str(summary["images_without_artifacts"])),
     ]
@@ -220,32 +228,21 @@ def _black_and_white(plane: NDArray[np.bool_]) -> NDArray[np.uint8]:
     return np.repeat(plane[..., None].astype(np.uint8) * 255, 3, axis=2)
 
 
-def _full_planes(masks: Masks, border: int) -> dict[str, NDArray[np.bool_]]:
-    """What is compared of the masks, with the rim again so that it lies right on the pictures.
+def _rim(inner: tuple[int, ...], pictures: Mapping[str, NDArray], border: int) -> int:
+    """Width of what the compared area lacks on each side of the pictures, if there are any.
 
     Raises:
         InputError: a picture whose size is not that of the masks.
     """
-    aligned = align_masks(masks.mask, masks.gt_mask, border)
-    rims = {
-        _rim(aligned[0].shape, masks.pictures[role].shape, PICTURES[role], border)
-        for role in ("mse_sr", "gan_sr")
-        if role in masks.pictures
-    }
-    if len(rims) > 1:
-        raise InputError("MSE-SR and GAN-SR differ in size; give two upscalings of one image")
-    rim = rims.pop() if rims else border
-    return dict(
-        zip(("Detected", "Labelled"), (np.pad(plane, rim) for plane in aligned), strict=True)
-    )
-
-
-def _rim(inner: tuple[int, ...], picture: tuple[int, ...], name: str, border: int) -> int:
-    # Masks that both lack the rim are compared with border=0, while pictures always have it.
-    for rim in (border, BORDER):
-        if picture[:2] == (inner[0] + 2 * rim, inner[1] + 2 * rim):
-            return rim
-    raise InputError(
-        f"{name} is {picture[1]}x{picture[0]} but the masks without rim are {inner[1]}x{inner[0]}; "
-        "give the pictures that the masks were made from"
-    )
+    rim = border
+    for role in pictures.keys() & {"mse_sr", "gan_sr"}:
+        size = pictures[role].shape[:2]
+        # Masks that both lack the rim are compared with border=0, while pictures always have it.
+        fitting = [r for r in (border, BORDER) if size == (inner[0] + 2 * r, inner[1] + 2 * r)]
+        if not fitting:
+            raise InputError(
+                f"{PICTURES[role]} is {size[1]}x{size[0]} but the masks without rim are "
+                f"{inner[1]}x{inner[0]}; give the pictures that the masks were made from"
+            )
+        rim = fitting[0]
+    return rim

@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from desra.metrics.overlaps import region_overlaps
 from desra.metrics.sums import SumMetric, check_masks, ratio
+from desra.regions import region_overlaps
 
 MIN_SHARE = 0.5
 """Share of a region's pixels that the other mask must cover for the region to count as hit."""
@@ -71,10 +71,10 @@ def region_hits(
         ValueError: masks of another type or of different shapes.
     """
     check_masks(mask=mask, inside=inside)
-    images, areas, overlaps = region_overlaps(mask, inside)
-    batch = mask.shape[0]
-    hit = ratio(overlaps, areas) >= min_share
-    return torch.bincount(images[hit], minlength=batch), torch.bincount(images, minlength=batch)
+    regions = region_overlaps(mask, inside)
+    image, batch = regions.image, mask.shape[0]
+    hits = image[regions.share >= min_share]
+    return torch.bincount(hits, minlength=batch), torch.bincount(image, minlength=batch)
 
 
 def overlap_counts(mask: Tensor, gt_mask: Tensor, min_share: float = MIN_SHARE) -> OverlapCounts:

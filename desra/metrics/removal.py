@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from desra.metrics.detection import MIN_SHARE, region_hits
-from desra.metrics.overlaps import region_overlaps
 from desra.metrics.sums import SumMetric, check_masks, ratio
+from desra.regions import region_overlaps
 
 
 def removed_regions(
@@ -39,14 +39,13 @@ def removed_regions(
     """
     labelled = before if gt_mask is None else gt_mask
     check_masks(before=before, after=after, gt_mask=labelled)
-    images, areas, overlaps = region_overlaps(labelled, before)
-    detected = ratio(overlaps, areas) >= min_share
-    _, _, remaining = region_overlaps(labelled, after)
-    removed = detected & (ratio(remaining, areas) < min_share)
-    batch = before.shape[0]
+    original = region_overlaps(labelled, before)
+    detected = original.share >= min_share
+    removed = detected & (region_overlaps(labelled, after).share < min_share)
+    image, batch = original.image, before.shape[0]
     return (
-        torch.bincount(images[removed], minlength=batch),
-        torch.bincount(images[detected], minlength=batch),
+        torch.bincount(image[removed], minlength=batch),
+        torch.bincount(image[detected], minlength=batch),
     )
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from desra.metrics.alignment import BORDER, align_masks
 from desra.metrics.detection import MIN_SHARE, OverlapCounts, OverlapScores, overlap_counts
+from desra.regions import label_regions, region_overlaps
 
 SCORES = ("iou", "precision", "recall", "f1")
 
@@ -56,12 +56,10 @@ def split_regions(
     Returns:
         two masks ``(H, W)`` whose union is ``mask``.
     """
-    count, labels = cv2.connectedComponents(np.ascontiguousarray(mask).view(np.uint8), None, 8)
-    areas = np.bincount(labels.ravel(), minlength=count)
-    covered = np.bincount(labels[inside], minlength=count)
-    hit = covered / np.maximum(areas, 1) >= min_share
-    hit[0] = False  # what is no region
-    hits = hit[labels]
+    plane = torch.from_numpy(mask)
+    labels, _ = label_regions(plane)
+    hit = region_overlaps(plane, torch.from_numpy(inside)).share >= min_share
+    hits = torch.cat([hit.new_zeros(1), hit])[labels].numpy()  # label 0: no region
     return hits, mask & ~hits
 
 
