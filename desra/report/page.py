@@ -19,7 +19,7 @@ from PIL import Image
 
 from desra.files import write_text
 from desra.report.entries import FOLDER, file_name
-from desra.report.style import gradient
+from desra.report.style import gradient, outline_style
 
 _SCRIPTS = ("core.js", "overview.js", "list.js", "camera.js", "panes.js", "panel.js", "viewer.js")
 
@@ -72,6 +72,7 @@ def write_page(
     share: str | None = "artifact_share",
     sort: str | None = None,
     scales: Mapping[str, Scale] | None = None,
+    outlines: Sequence[str] = (),
     classes: Sequence[str] = (),
     files: Mapping[str, str] | None = None,
 ) -> Path:
@@ -92,6 +93,7 @@ def write_page(
             none.
         sort: the column that sorts at first.
         scales: name of a heat map to its `Scale`.
+        outlines: names of the outlines, in their order, for the key to the thumbnails' colours.
         classes: names of the semantic classes, by index.
         files: title of a link to a path below ``output_dir`` with ``{key}`` for the image's key, as
             ``{"Mask": "DeSRA-Mask/{key}.png"}``.
@@ -114,6 +116,10 @@ def write_page(
         "settings": [[name, str(value)] for name, value in (settings or {}).items()],
         "summary": list((summary or {}).items()),
         "scales": {name: asdict(scale) for name, scale in (scales or {}).items()},
+        "outlines": [
+            {"name": name, **outline_style(name, index)._asdict()}
+            for index, name in enumerate(outlines)
+        ],
         "classes": list(classes),
         "files": list((files or {}).items()),
         "aspect": _usual_aspect(Path(output_dir), rows),

@@ -60,16 +60,20 @@ function placeUnder(event, pane) {
   };
 }
 
+/** The pane under a pointer event, also while another element has captured the pointer. */
+function paneUnder(event) {
+  return event.target.closest?.(".pane") ?? document.elementFromPoint(event.clientX, event.clientY)?.closest(".pane") ?? null;
+}
+
 /** Wheel, drag, pinch and double click over the panes. */
 function listenToPointers(area) {
   const pointers = new Map();
-  const paneOf = (event) => event.target.closest?.(".pane");
   const fromCentre = (x, y, pane) => {
     const bounds = pane.getBoundingClientRect();
     return [x - bounds.left - bounds.width / 2, y - bounds.top - bounds.height / 2];
   };
   area.addEventListener("wheel", (event) => {
-    const pane = paneOf(event);
+    const pane = paneUnder(event);
     if (!pane) return;
     event.preventDefault();
     cancelAnimationFrame(flight);
@@ -79,7 +83,7 @@ function listenToPointers(area) {
     look(zoomed(Math.exp(-event.deltaY * lines * strength), ...fromCentre(event.clientX, event.clientY, pane)));
   }, { passive: false });
   area.addEventListener("pointerdown", (event) => {
-    const pane = paneOf(event);
+    const pane = paneUnder(event);
     if (!pane || event.button !== 0 || event.target.closest("button, select, a, [role=slider]")) return;
     cancelAnimationFrame(flight);
     area.setPointerCapture(event.pointerId);
@@ -96,8 +100,9 @@ function listenToPointers(area) {
       const [other] = [...pointers].filter(([id]) => id !== event.pointerId).map(([, pointer]) => pointer);
       const spread = (pointer) => Math.hypot(pointer.x - other.x, pointer.y - other.y) || 1;
       const middle = fromCentre((now.x + other.x) / 2, (now.y + other.y) / 2, old.pane);
-      look(zoomed(spread(now) / spread(old), ...middle));
+      // Both fingers stay on their pixels: the middle moves along, then the zoom is around it.
       look(panned((old.x - now.x) / 2, (old.y - now.y) / 2));
+      look(zoomed(spread(now) / spread(old), ...middle));
     }
     pointers.set(event.pointerId, now);
   });
@@ -108,7 +113,7 @@ function listenToPointers(area) {
   area.addEventListener("pointerup", release);
   area.addEventListener("pointercancel", release);
   area.addEventListener("dblclick", (event) => {
-    const pane = paneOf(event);
+    const pane = paneUnder(event);
     if (!pane || event.target.closest("button, select, a, [role=slider]")) return;
     if (!camera.fitted) fly(fitView());
     else fly(zoomed(Math.max(1, fitScale() * 3) / camera.scale, ...fromCentre(event.clientX, event.clientY, pane)));

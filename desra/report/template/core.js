@@ -63,7 +63,14 @@ function icon(name) {
 }
 
 const whole = new Intl.NumberFormat("en-US", { maximumFractionDigits: 0 });
-const decimal = new Intl.NumberFormat("en-US", { maximumSignificantDigits: 3 });
+const small = new Intl.NumberFormat("en-US", { maximumSignificantDigits: 3 });
+const grouped = new Intl.NumberFormat("en-US", { maximumFractionDigits: 1 });
+/** Three decimals, so that columns line up; more only where they would all be zero, fewer above 10. */
+function numberText(value) {
+  const size = Math.abs(value);
+  if (size >= 10) return grouped.format(value);
+  return size >= 0.01 || size === 0 ? value.toFixed(3) : small.format(value);
+}
 function shareText(value) {
   const percent = value * 100;
   if (percent === 0) return "0\u00a0%";
@@ -73,7 +80,7 @@ function shareText(value) {
 const FORMATS = {
   text: (value) => String(value),
   integer: (value) => whole.format(value),
-  number: (value) => decimal.format(value),
+  number: numberText,
   share: shareText,
   seconds: (value) => `${value.toFixed(value < 10 ? 2 : 1)} s`,
 };

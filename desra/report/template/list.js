@@ -77,7 +77,7 @@ function shareBar(row) {
   if (shareColumn) {
     const share = shareOf(row);
     parts.push(make("span", { class: share ? "share" : "share none" },
-      make("span", { text: share ? shareText(share) : "clean" }),
+      make("span", { text: shareText(share) }),
       make("span", { class: "bar", style: `--part: ${largestShare ? Math.sqrt(share / largestShare) : 0}` })));
   }
   if (view.column >= 0 && view.column !== page.share) {

@@ -39,6 +39,7 @@ function fillHeader() {
   }
   byId("figures").append(...figures, errors);
   byId("subtitle").hidden = !byId("subtitle").textContent;
+  byId("key").append(...page.outlines.map((outline) => make("li", {}, swatch(outline), outline.name)));
   byId("settings").append(...page.settings.map(([name, value]) =>
     make("div", {}, make("dt", { text: name }), make("dd", { text: value }))));
 }
@@ -118,7 +119,7 @@ function fillToolbar() {
   });
 
   const options = [{ value: "all", label: "All" }];
-  if (shareColumn) options.push({ value: "flawed", label: "With artifacts" }, { value: "clean", label: "Clean" });
+  if (shareColumn) options.push({ value: "flawed", label: "With artifacts" }, { value: "clean", label: "Without" });
   if (failed.length) options.push({ value: "errors", label: "Errors" });
   chooseFilter = segments(byId("filter"), options, "all", (value) => { view.filter = value; refresh(); });
   byId("filter").hidden = options.length === 1;

@@ -4,7 +4,7 @@ const percent = (share) => `${Math.round(share * 100)}\u00a0%`;
 const classesText = (classes, most) => classes.slice(0, most).filter(([, share]) => share >= 0.005)
   .map(([index, share]) => `${className(index)}\u00a0${percent(share)}`).join(", ");
 const areaText = (area) => `${whole.format(area)} px`;
-const factText = ([name, value]) => `${name.replaceAll("_", " ")} ${typeof value === "number" ? decimal.format(value) : value}`;
+const factText = ([name, value]) => `${name.replaceAll("_", " ")} ${typeof value === "number" ? small.format(value) : value}`;
 
 function fillPanel() {
   const { row } = stage;
@@ -81,7 +81,7 @@ function toggleOutline(name, button) {
 
 /** Tooltip, readout and the pointer's twin in the other panes. */
 function followPointer(event) {
-  const over = event.target.closest?.(".pane");
+  const over = paneUnder(event);
   if (!over || !stage.views) return leavePointer();
   const place = placeUnder(event, over);
   const inside = place.x >= 0 && place.y >= 0 && place.x < scene.width && place.y < scene.height;
@@ -101,9 +101,8 @@ function followPointer(event) {
 }
 
 function showTooltip(event, region, label, values) {
-  const touching = event.pointerType === "touch" || parts.panes.classList.contains("dragging");
-  const control = event.target.closest("button, select, [role=slider]");
-  parts.tooltip.hidden = touching || control || (!region && label === null);
+  const busy = parts.panes.classList.contains("dragging") || event.target.closest("button, select, [role=slider]");
+  parts.tooltip.hidden = Boolean(busy) || (!region && label === null);
   if (parts.tooltip.hidden) return;
   parts.tooltip.replaceChildren(
     ...(region ? [

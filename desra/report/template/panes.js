@@ -69,6 +69,8 @@ function pane(layers, ...tags) {
 function buildPanes() {
   const { layers } = stage.views;
   const [left, right] = [layerNamed(stage.left), layerNamed(stage.right)];
+  const held = [".handle", ".tag.left select", ".tag.right select"]
+    .find((selector) => document.activeElement?.matches(selector));
   leavePointer();
   for (const image of pictures.values()) image.remove();
   const made = {
@@ -88,6 +90,7 @@ function buildPanes() {
   parts.legend.hidden = !drawLegend();
   showOutlines();
   light(stage.lit);
+  if (held) parts.panes.querySelector(held)?.focus();
   measurePanes();
 }
 
@@ -191,9 +194,9 @@ function drawLegend() {
   const { start, end, mark, mark_title: title } = page.scales[layer.name] ?? { start: 0, end: 1, mark: null };
   const tick = mark === null ? null : make("i");
   if (tick) tick.style.left = `${(mark - start) / (end - start) * 100}%`;
-  parts.legend.replaceChildren(make("span", { text: layer.name }), make("span", { text: decimal.format(start) }),
-    make("span", { class: "ramp" }, tick), make("span", { text: decimal.format(end) }),
-    tick && make("span", { class: "mark", text: `${title} ${decimal.format(mark)}` }) || "");
+  parts.legend.replaceChildren(make("span", { text: layer.name }), make("span", { text: small.format(start) }),
+    make("span", { class: "ramp" }, tick), make("span", { text: small.format(end) }),
+    tick && make("span", { class: "mark", text: `${title} ${small.format(mark)}` }) || "");
   return true;
 }
 

@@ -61,7 +61,9 @@ function buildViewer() {
 
   listenToPointers(parts.panes);
   parts.panes.addEventListener("pointermove", followPointer);
-  parts.panes.addEventListener("pointerleave", leavePointer);
+  parts.panes.addEventListener("pointerup", followPointer);
+  parts.panes.addEventListener("pointerdown", leavePointer);
+  parts.panes.addEventListener("pointerleave", (event) => { if (event.pointerType !== "touch") leavePointer(); });
   const travel = (event) => {
     if (event.buttons !== 1) return;
     const bounds = parts.minimap.getBoundingClientRect();
@@ -70,8 +72,10 @@ function buildViewer() {
   parts.minimap.addEventListener("pointerdown", (event) => { parts.minimap.setPointerCapture(event.pointerId); travel(event); });
   parts.minimap.addEventListener("pointermove", travel);
   new ResizeObserver(() => { if (viewer.open) measurePanes(); }).observe(parts.panes);
-  viewer.addEventListener("keydown", viewerKey);
-  viewer.addEventListener("keyup", (event) => { if (event.code === "Space") flicker(false); });
+  // On the window: where a focused control goes away with its view, the focus is in no dialog.
+  addEventListener("keydown", (event) => { if (viewer.open && !byId("help").open) viewerKey(event); });
+  addEventListener("keyup", (event) => { if (event.key === " " || event.key === "b") flicker(false); });
+  addEventListener("blur", () => flicker(false));
   viewer.addEventListener("close", closed);
 }
 
@@ -238,7 +242,7 @@ const KEYS = {
   r: () => nextRegion(1), R: () => nextRegion(-1),
   ",": () => moveWipe(stage.wipe - 0.05), ".": () => moveWipe(stage.wipe + 0.05),
   x: () => { [stage.left, stage.right] = [stage.right, stage.left]; markTabs(); buildPanes(); },
-  " ": () => flicker(true),
+  " ": () => flicker(true), b: () => flicker(true),
 };
 for (const { value, key } of MODES) KEYS[key] = () => setMode(stage.mode === value ? "single" : value);
 const PANS = { ArrowRight: [1, 0], ArrowLeft: [-1, 0], ArrowDown: [0, 1], ArrowUp: [0, -1] };
@@ -283,7 +287,7 @@ function followAddress() {
 const HELP = [
   ["← →", "previous and next image"], ["1 – 9", "choose the view; with Shift the one on the left"],
   ["w", "wipe between two views"], [", .", "move the wipe"], ["s", "side by side"], ["a", "all views"],
-  ["x", "exchange left and right"], ["Space", "flicker to the other view while held"],
+  ["x", "exchange left and right"], ["Space b", "blink to the other view while held"],
   ["+ − 0 z", "zoom in, out, fit, one to one"], ["Shift + arrows", "move the picture"],
   ["r R", "next and previous region"], ["m", "outlines"], ["p", "pixels or smoothed"], ["i", "figures and regions"],
   ["f", "full screen"], ["Esc", "back to all images"], ["/", "search"], ["t", "dark or light"],
@@ -313,6 +317,5 @@ buildViewer();
 buildHelp();
 document.querySelector(".skip").addEventListener("click", (event) => { event.preventDefault(); focusItem(0); });
 addEventListener("hashchange", followAddress);
-addEventListener("popstate", followAddress);
 refresh();
 followAddress();
