@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import threading
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import torch
 from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.plugins.io import TorchCheckpointIO
+from lightning.pytorch.trainer.states import TrainerFn
 
 from desra.checkpoints import read_checkpoint
 from desra.files import atomic_path
@@ -48,35 +50,46 @@ class WholeCheckpoints(TorchCheckpointIO):
         return dict(read_checkpoint(path).data)
 
 
-class StopSignals(Callback):
-    """On SIGTERM or the first Ctrl-C: finish the step, save a checkpoint, and leave.
+class LastCheckpoint(Callback):
+    """Keeps the newest checkpoint: every so many iterations, at the end, and when asked to stop.
 
-    All ranks stop after the same step, whichever of them got the signal. A second Ctrl-C ends the
-    run at once. The process leaves with 128 plus the signal's number, as one ended by the signal
-    does, so that schedulers see that the run was not finished.
+    On SIGTERM or the first Ctrl-C the step is finished, a checkpoint saved, and the run left; a
+    second Ctrl-C ends it at once. All ranks stop after the same step, whichever of them got the
+    signal. The process leaves with 128 plus the signal's number, as one ended by the signal does,
+    so that schedulers see that the run was not finished.
 
     Args:
-        path: where the checkpoint goes; give it as ``ckpt_path`` to go on.
+        path: the checkpoint, whole at any moment; give it as ``ckpt_path`` to go on.
+        every: iterations from one to the next.
     """
 
-    def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
+    def __init__(self, path: str | Path, every: int = 250) -> None:
+        self.path, self.every = Path(path), every
         self.received = 0
+        self._saved_at = 0
         self._handlers: dict[int, Any] = {}
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Take the signals over from Lightning, whose handler talks to the other ranks at once."""
-        self._handlers = {number: signal.signal(number, self._note) for number in STOP_SIGNALS}
+        self._saved_at = trainer.global_step
+        if threading.current_thread() is threading.main_thread():
+            self._handlers = {number: signal.signal(number, self._note) for number in STOP_SIGNALS}
 
     def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
-        """Stop all ranks if any was asked to."""
-        if trainer.strategy.reduce_boolean_decision(bool(self.received), all=False):
-            trainer.save_checkpoint(self.path)
-            log.warning("stopped; go on with ckpt_path=%s", self.path)
-            raise SystemExit(128 + (self.received or signal.SIGTERM))
+        """Save if it is time, or stop if any rank was asked to."""
+        self._stop_if_asked(trainer)
+        if trainer.global_step - self._saved_at >= self.every:
+            self._save(trainer)
+
+    def on_validation_batch_end(self, trainer: Trainer, *_: Any) -> None:
+        """Stop if any rank was asked to, without waiting for the end of the validation."""
+        if trainer.state.fn == TrainerFn.FITTING and not trainer.sanity_checking:
+            self._stop_if_asked(trainer)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Give the signals back."""
+        """Save the end, and give the signals back."""
+        if trainer.global_step != self._saved_at:
+            self._save(trainer)
         self._give_back()
 
     def on_exception(
@@ -84,6 +97,16 @@ class StopSignals(Callback):
     ) -> None:
         """Give the signals back."""
         self._give_back()
+
+    def _stop_if_asked(self, trainer: Trainer) -> None:
+        if trainer.strategy.reduce_boolean_decision(bool(self.received), all=False):
+            self._save(trainer)
+            log.warning("stopped; add ckpt_path=%s to the command to go on", self.path)
+            raise SystemExit(128 + (self.received or signal.SIGTERM))
+
+    def _save(self, trainer: Trainer) -> None:
+        self._saved_at = trainer.global_step
+        trainer.save_checkpoint(self.path, weights_only=False)  # with the optimisers
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         if self.received == number == signal.SIGINT:

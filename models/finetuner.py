@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
@@ -21,8 +21,11 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from desra.errors import InputError
 from desra.pseudo_gt import compose
+from models.discriminators import load_discriminator
+from models.generators import load_generator
 from models.losses import AdversarialLoss, ArtifactLoss, PerceptualLoss, PixelLoss
 from models.updates import JointUpdate, average_across_ranks
+from models.upscaler import Upscaler
 
 log = logging.getLogger(__name__)
 
@@ -44,18 +47,20 @@ class GANFinetuner(LightningModule):
     has to search for unused parameters.
 
     Args:
-        generator: maps ``(B, 3, h, w)`` to ``(B, 3, h·s, w·s)``, RGB in [0, 1]; changed in place.
-        discriminator: maps ``(B, 3, H, W)`` to logits.
+        generator: maps ``(B, 3, h, w)`` to ``(B, 3, h·s, w·s)``, RGB in [0, 1], with ``.scale``; or
+            what makes it of ``generator_weights``.
+        discriminator: maps ``(B, 3, H, W)`` to logits; ``discriminator_weights`` replace it.
         pixel: distance of pixels.
         layout: a second pixel term, meant for averages of squares (``pool``).
         perceptual: distance of VGG19 features. Where its weights cannot be had, a run that starts
             from weights under ``samples/`` goes on without it, with a warning; any other run stops.
         adversarial: loss on the discriminator's logits.
         artifact: LDL's term; costs a forward pass of the averaged generator.
-        generator_weights: where the generator's weights came from, for the record of the run.
-        discriminator_weights: where the discriminator's weights came from; None means that it is
-            untrained, and is warmed up first.
-        discriminator_warmup: updates of an untrained discriminator before the generator moves.
+        generator_weights: file or name of the generator's weights, for ``generator`` and for the
+            record of the run.
+        discriminator_weights: file or name of a trained U-Net discriminator.
+        discriminator_warmup: updates of the discriminator before the generator moves, where it
+            comes without weights.
         learning_rate: Adam's, for both networks.
         discriminator_learning_rate: if it shall differ.
         betas: Adam's, for both networks.
@@ -74,7 +79,7 @@ class GANFinetuner(LightningModule):
 
     def __init__(
         self,
-        generator: nn.Module,
+        generator: nn.Module | Callable[[str], nn.Module] = load_generator,
         discriminator: nn.Module | None = None,
         *,
         pixel: PixelLoss | None = None,
@@ -114,18 +119,18 @@ class GANFinetuner(LightningModule):
             raise InputError(
                 "model: no loss term is on; set one of model.pixel, model.perceptual, …"
             )
-        if adversarial is not None and discriminator is None:
-            raise InputError(
-                "model.adversarial needs model.discriminator; give one or set it to null"
-            )
+        if adversarial is not None and discriminator is discriminator_weights is None:
+            raise InputError("model.adversarial needs model.discriminator, or weights of one")
         self.automatic_optimization = False
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
-        self.generator = generator
+        self.generator = _built(generator, generator_weights).requires_grad_(True)
+        if discriminator_weights is not None and adversarial is not None:
+            discriminator = load_discriminator(discriminator_weights)
         self.discriminator = discriminator if adversarial is not None else None
         self.to(memory_format=self.memory_format)
         self.pixel, self.layout, self.perceptual = pixel, layout, perceptual
         self.adversarial, self.artifact = adversarial, artifact
-        self.ema = AveragedModel(generator, multi_avg_fn=get_ema_multi_avg_fn(ema_decay))
+        self.ema = AveragedModel(self.generator, multi_avg_fn=get_ema_multi_avg_fn(ema_decay))
         self.ema.requires_grad_(False)
         self.ema.n_averaged.fill_(1)  # the average starts from the given weights, not from step 1
         untrained = self.discriminator is not None and discriminator_weights is None
@@ -134,6 +139,7 @@ class GANFinetuner(LightningModule):
         self.accumulate, self.feather = accumulate, feather
         self.batches_seen = 0
         self._losses: dict[str, Tensor] = {}
+        self._upscalers: list[Upscaler] = []  # in a list, so that its weights are in no checkpoint
         self._restored_gradients: dict[str, Tensor] = {}
 
     # --- set-up -----------------------------------------------------------------------------------
@@ -159,6 +165,7 @@ class GANFinetuner(LightningModule):
         # The averaged generator, and VGG, which is frozen, are meant to be.
         warnings.filterwarnings("ignore", ".*in eval mode at the start of training.*")
         self._load_perceptual()
+        self.train()  # networks come from their files in evaluation mode
         if self.hparams["compile"]:
             self.generator.compile()
 
@@ -316,23 +323,28 @@ class GANFinetuner(LightningModule):
                 schedule.step()
         elif norms:
             self.warmup_left -= 1
-        self.log_dict(
-            {f"loss/{name}": value for name, value in zip(self._losses, losses, strict=True)}
-        )
+        shares = dict(zip(self._losses, losses, strict=True))
+        whole = [value for name, value in shares.items() if not name.startswith("discriminator")]
+        if whole:
+            self.log("loss/generator", torch.stack(whole).sum(), prog_bar=True)
+        self.log_dict({f"loss/{name}": value for name, value in shares.items()})
         self.log_dict({f"gradient_norm/{name}": norm for name, norm in norms.items()})
         self.log("skipped_steps", float(self.update.skipped))
         self._losses = {}
 
     # --- validation -------------------------------------------------------------------------------
 
+    def on_validation_start(self) -> None:
+        """Make ready to upscale with the averaged generator as it is now."""
+        self._upscalers = [Upscaler(self.ema.module)]
+
     def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """The averaged generator's output as ``finetuned``; callbacks measure and show it."""
-        return {"finetuned": self.upscale(batch["lr"])}
+        return {"finetuned": self._upscalers[0](batch["lr"]).clamp(0, 1)}
 
-    @torch.no_grad()
-    def upscale(self, lr: Tensor) -> Tensor:
-        """``(B, 3, h, w)`` through the averaged generator, in [0, 1]."""
-        return self.ema(self._in_layout(lr)).float().clamp(0, 1)
+    def on_validation_end(self) -> None:
+        """Free the upscaler, whose weights are copies."""
+        self._upscalers = []
 
     # --- checkpoints ------------------------------------------------------------------------------
 
@@ -360,6 +372,14 @@ class GANFinetuner(LightningModule):
         for name, gradient in self._restored_gradients.items():
             parameters[name].grad = gradient.to(parameters[name].device)
         self._restored_gradients = {}
+
+
+def _built(generator: nn.Module | Callable[[str], nn.Module], weights: str | None) -> nn.Module:
+    if isinstance(generator, nn.Module):
+        return generator
+    if weights is None:
+        raise InputError("generator_weights: none given; add generator_weights=NAME_OR_FILE")
+    return generator(weights)
 
 
 def _as_list(found: Any) -> list[Any]:

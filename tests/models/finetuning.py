@@ -16,7 +16,7 @@ from lightning import Callback, Trainer
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from callbacks.checkpoints import StopSignals, WholeCheckpoints
+from callbacks.checkpoints import LastCheckpoint, WholeCheckpoints
 from datamodules.desra_artifacts import DeSRAArtifacts
 from desra.images import write_png
 from models.finetuner import GANFinetuner
@@ -134,6 +134,8 @@ class SaveAt(Callback):
 class Noisy(nn.Module):
     """A generator that draws random numbers, as SwinIR's stochastic depth does."""
 
+    scale = SCALE
+
     def __init__(self) -> None:
         super().__init__()
         self.network = RRDBNet(SCALE, features=8, blocks=1, growth=4)
@@ -155,7 +157,7 @@ if __name__ == "__main__":
         make_finetuner(discriminator_warmup=1),
         make_data(artifact_set, batch_size=2, val_share=0.0),
         10**6,
-        [SaveAt(3, folder / "third.ckpt"), StopSignals(folder / "stopped.ckpt")],
+        [SaveAt(3, folder / "third.ckpt"), LastCheckpoint(folder / "stopped.ckpt")],
         strategy="ddp",
         devices=2,
     )

@@ -22,9 +22,11 @@ from torch.nn import functional as F
 from callbacks.checkpoints import WholeCheckpoints
 from desra.errors import InputError
 from desra.ldl import artifact_map
+from models import finetuner
+from models.discriminators import UNetDiscriminator
 from models.finetuner import GANFinetuner
-from models.generators.rrdbnet import RRDBNet
-from models.losses import PixelLoss
+from models.generators import RRDBNet, load_generator, write_generator
+from models.losses import AdversarialLoss, PerceptualLoss, PixelLoss
 from tests.models.finetuning import (
     SaveAt,
     assert_same_weights,
@@ -140,7 +142,6 @@ def test_untrained_discriminator_is_warmed_up_first() -> None:
 
     fit(module, loader(make_batches(4)), 2, [Watch()])
     assert states == [(True, False, 0), (True, False, 0), (False, False, 1), (False, False, 2)]
-    assert make_finetuner(discriminator_warmup=2, discriminator_weights="d.pth").warmup_left == 0
 
 
 def test_pseudo_ground_truth_is_composed_of_the_batch() -> None:
@@ -331,3 +332,84 @@ def test_two_ranks_give_the_weights_of_one_and_stop_together(
     steps = torch.load(stopped, weights_only=True)["global_step"]
     trainer = fit(module, make_data(artifact_set, 4, val_share=0.0), steps + 1, ckpt_path=stopped)
     assert trainer.global_step == steps + 1
+
+
+# Weights that are not there
+
+
+@pytest.fixture
+def no_vgg(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine without VGG's weights and without a network."""
+    monkeypatch.setenv("DESRA_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    for name in (
+        "http_proxy",
+        "https_proxy",
+        "HTTP_PROXY",
+        "HTTPS_PROXY",
+        "all_proxy",
+        "ALL_PROXY",
+    ):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    monkeypatch.delenv("no_proxy", raising=False)
+
+
+@pytest.fixture
+def weights(tmp_path: Path) -> Path:
+    path = tmp_path / "generator.pth"
+    write_generator(path, RRDBNet(features=8, blocks=1, growth=4))
+    return path
+
+
+def from_file(weights: Path) -> GANFinetuner:
+    terms = {"pixel": PixelLoss(), "perceptual": PerceptualLoss()}
+    return GANFinetuner(generator_weights=str(weights), **terms)
+
+
+def test_own_weights_are_not_finetuned_without_the_perceptual_term(
+    no_vgg: None, weights: Path
+) -> None:
+    with pytest.raises(InputError, match=r"perceptual loss: .*model\.perceptual=null") as error:
+        fit(from_file(weights), loader(make_batches(1)), 1)
+    assert "\n" not in str(error.value)
+
+
+def test_shipped_weights_are_finetuned_without_it_and_the_run_says_so(
+    no_vgg: None, weights: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(finetuner, "SAMPLES", weights.parent)
+    module = from_file(weights)
+    trainer = fit(module, loader(make_batches(1)), 1)
+    assert "without the perceptual term" in caplog.text
+    assert module.hparams_initial["perceptual"].startswith("left out: ")
+    assert "loss/perceptual" not in trainer.callback_metrics
+
+
+def test_generator_and_discriminator_come_from_files(weights: Path, tmp_path: Path) -> None:
+    discriminator = UNetDiscriminator(features=4)
+    torch.save({"params": discriminator.state_dict()}, tmp_path / "d.pth")
+    module = GANFinetuner(
+        generator_weights=str(weights),
+        discriminator_weights=str(tmp_path / "d.pth"),
+        discriminator_warmup=5,
+        adversarial=AdversarialLoss(),
+    )
+    assert_same_weights(module.discriminator, discriminator)
+    assert_same_weights(module.generator, load_generator(weights))
+    assert module.warmup_left == 0
+    fit(module, loader(make_batches(1)), 1)
+    assert module.generator.training
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"generator": RRDBNet(features=8, blocks=1, growth=4)}, "no loss term is on"),
+        ({"pixel": PixelLoss()}, "generator_weights: none given"),
+        ({"adversarial": AdversarialLoss()}, "needs model.discriminator"),
+        ({"pixel": PixelLoss(), "generator_weights": "nowhere.pth"}, "nowhere.pth: no such file"),
+    ],
+)
+def test_wrong_settings_are_one_line(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        GANFinetuner(**settings)

@@ -1,0 +1,123 @@
+"""train.py as users run it, and every configuration of it."""
+
+from __future__ import annotations
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+
+from models.discriminators import UNetDiscriminator
+from models.generators import RRDBNet, load_generator, write_generator
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def arguments(make_pairs: Callable[..., Path], tmp_path: Path) -> list[str]:
+    """Six images with masks, tiny networks, and few steps."""
+    pairs = make_pairs(6)
+    (pairs / "GT-Mask").rename(pairs / "DeSRA-Mask")
+    torch.manual_seed(0)
+    write_generator(tmp_path / "g.pth", RRDBNet(features=8, blocks=1, growth=4))
+    torch.save({"params": UNetDiscriminator(features=4).state_dict()}, tmp_path / "d.pth")
+    return [
+        f"data.root={pairs}",
+        "data.gt_crop=32",
+        "data.batch_size=2",
+        f"generator_weights={tmp_path}/g.pth",
+        f"discriminator_weights={tmp_path}/d.pth",
+        "model.perceptual=null",
+        "trainer=cpu",
+        f"output_dir={tmp_path}/out",
+    ]
+
+
+def test_a_run_leaves_weights_metrics_and_its_configuration(
+    arguments: list[str], run_script: Callable[..., subprocess.CompletedProcess], tmp_path: Path
+) -> None:
+    run = run_script(
+        "train.py", *arguments, "iterations=3", "validate_every=2", "trainer.log_every_n_steps=1"
+    )
+    assert run.returncode == 0, run.stderr
+    assert "Traceback" not in run.stderr
+    out = tmp_path / "out"
+    with open(out / "metrics.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["loss/artifact"] != "" for row in rows].count(True) == 3
+    before = load_generator(tmp_path / "g.pth")
+    after = load_generator(out / "checkpoints" / "last.ckpt")  # the averaged weights
+    moved = after.conv_first.weight - before.conv_first.weight
+    assert 0 < moved.abs().max() < 1e-4
+    assert "window_size: 7" in (out / ".hydra" / "config.yaml").read_text()
+    assert "learning_rate: 0.0001" in (out / "hparams.yaml").read_text()
+
+
+def test_a_stopped_run_goes_on(
+    arguments: list[str], run_script: Callable[..., subprocess.CompletedProcess], tmp_path: Path
+) -> None:
+    last = tmp_path / "out" / "checkpoints" / "last.ckpt"
+    command = [sys.executable, str(ROOT / "train.py"), *arguments, "iterations=100000"]
+    process = subprocess.Popen(
+        [*command, "callbacks.last_checkpoint.every=2"],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        while not last.exists() and process.poll() is None:
+            time.sleep(0.1)
+        process.send_signal(signal.SIGTERM)
+        said, errors = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == 128 + signal.SIGTERM, errors
+    assert f"ckpt_path={last}" in said.replace("\n", "")
+    steps = torch.load(last, weights_only=True)["global_step"]
+    run = run_script("train.py", *arguments, f"iterations={steps + 2}", f"ckpt_path={last}")
+    assert run.returncode == 0, run.stderr
+    assert torch.load(last, weights_only=True)["global_step"] == steps + 2
+
+
+def test_wrong_use_is_one_line(
+    arguments: list[str], run_script: Callable[..., subprocess.CompletedProcess], tmp_path: Path
+) -> None:
+    (tmp_path / "g.pth").write_bytes(b"<html>not found</html>")
+    run = run_script("train.py", *arguments)
+    assert run.returncode == 2
+    assert run.stderr.strip().count("\n") == 0
+    assert "a web page, not a file of weights" in run.stderr
+
+
+def options(group: str) -> list[str]:
+    return sorted(path.stem for path in (ROOT / "conf" / group).glob("*.yaml"))
+
+
+@pytest.mark.parametrize("model", options("model"))
+def test_models_compose_and_build(model: str, arguments: list[str], tmp_path: Path) -> None:
+    from hydra.utils import instantiate
+
+    with initialize_config_dir(str(ROOT / "conf"), version_base=None):
+        config = compose("train", [f"model={model}", *arguments])
+    module = instantiate(config.model)
+    assert module.generator.conv_first.weight.shape[0] == 8
+    assert (module.artifact is not None) == (model == "ldl")
+    assert (module.discriminator is None) == (model == "mse")
+    assert module.pixel.weight == (0.01 if model == "ldl" else 1.0)
+
+
+@pytest.mark.parametrize("experiment", options("experiment"))
+def test_experiments_compose(experiment: str) -> None:
+    with initialize_config_dir(str(ROOT / "conf"), version_base=None):
+        config = compose("train", [f"experiment={experiment}", "data.root=somewhere"])
+    assert config.model._target_ == "models.finetuner.GANFinetuner"
+    assert config.trainer.max_steps == config.iterations

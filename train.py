@@ -1,0 +1,19 @@
+"""Finetune a GAN generator until its artifacts are gone. See ``--help``."""
+
+import hydra
+from omegaconf import DictConfig
+
+from entry import entry_point, launch
+
+
+@hydra.main(version_base=None, config_path="conf", config_name="train")
+@entry_point
+def main(config: DictConfig) -> float:
+    """Returns the logged figure that a sweep optimises, named by ``objective``."""
+    from models.training import train
+
+    return train(config)
+
+
+if __name__ == "__main__":
+    launch(main)
