@@ -148,7 +148,9 @@ def _say(line: str) -> None:
 
 
 def _quiet_libraries() -> None:
-    for name in ("lightning.pytorch", "lightning.fabric"):
-        logging.getLogger(name).setLevel(logging.WARNING)
+    # These two loggers greet with what hardware there is; importing Lightning resets their parents.
+    for package in ("pytorch", "fabric"):
+        logging.getLogger(f"lightning.{package}.utilities.rank_zero").setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", ".*LeafSpec.*deprecated.*")  # Lightning's, not ours to mend
     # The number of workers is a setting here (data.num_workers); its default fits the machine.
     warnings.filterwarnings("ignore", ".*does not have many workers.*")

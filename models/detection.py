@@ -11,22 +11,25 @@ from time import perf_counter
 from typing import Any, Literal
 
 import torch
-from desra.detector import Detector
-from desra.regions import region_areas
-from desra.segmenters import Segmenter
 from lightning import LightningModule
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
+from desra.detector import Detector
 from desra.errors import InputError, describe
 from desra.files import Match
 from desra.image_task import Result, Sample
 from desra.images import read_rgb
 from desra.labelme import find_gt_masks, read_gt_mask
 from desra.ledger import Ledger, Row
+from desra.regions import region_areas
+from desra.segmenters import Segmenter
 from desra.stage_cache import Stage, StageCache
 from models.detection_summary import score_image, summarise
 from models.detection_writer import DetectionWriter, Found
+from models.generators import load_generator
+from models.upscaler import Precision, Upscaler
+from models.weight_mixing import load_mixed
 
 
 @dataclass
@@ -58,6 +61,7 @@ class ArtifactDetection(LightningModule):
         gan_weights: likewise to GAN-SR.
         tile: LR pixels a side of what is upscaled at once; ``"auto"`` fits the memory at hand.
         precision: of the generators.
+        load: reads a file of weights.
         save_intermediates: also write labels, distances and the stages between.
         inputs: how LR, MSE-SR and GAN-SR get their place in ``output_dir``, for train.py to read.
         page: whether to make the page of pictures.
@@ -90,7 +94,8 @@ class ArtifactDetection(LightningModule):
         mse_weights: str | None = None,
         gan_weights: str | None = None,
         tile: int | Literal["auto"] | None = "auto",
-        precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto",
+        precision: Precision = "auto",
+        load: Callable[[str], nn.Module] = load_generator,
         save_intermediates: bool = False,
         inputs: Literal["link", "copy", "leave"] = "link",
         page: bool = True,
@@ -101,11 +106,12 @@ class ArtifactDetection(LightningModule):
         self.upscalers = torch.nn.ModuleDict()
         for role, weights in {"mse_sr": mse_weights, "gan_sr": gan_weights}.items():
             if weights is not None:
-                self.upscalers[role] = _upscaler(weights, tile, precision)
+                network = load_mixed(weights, None, load)
+                self.upscalers[role] = Upscaler(network, tile=tile, precision=precision)
         self.gt_masks = find_gt_masks(gt_root) if gt_root is not None else {}
+        of_mask_alone = ("threshold", "min_area")
         self.stage_settings = {
-            "window_size": detector.settings.get("window_size"),
-            "detector": type(detector).__name__,
+            "distance": {k: v for k, v in detector.settings.items() if k not in of_mask_alone},
             "segmenter": segmenter.settings,
             "upscalers": {role: net.settings for role, net in self.upscalers.items()},
         }

@@ -111,9 +111,7 @@ class DetectionWriter:
             outlines = {"Detected": mask}
             if sample.payload.gt_mask is not None:
                 outlines["Labelled"] = _padded(sample.payload.gt_mask, mask.shape)
-            report.write_regions(
-                self.output_dir, key, outlines=outlines, size=mask.shape, labels=_labels(found)
-            )
+            report.write_regions(self.output_dir, key, outlines=outlines, labels=_labels(found))
         return outputs
 
     def _place_inputs(self, shared: Path, sample: Sample) -> list[Path]:
