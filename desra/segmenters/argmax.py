@@ -10,6 +10,11 @@ from torch import Tensor
 
 _ROUNDING = 1e-5  # relative; bilinear interpolation in float32 errs by a few 1e-7
 
+# Below these there is little to save, and torch has kernels that round otherwise than the one that
+# enlarges a single class: one for three channels, one for results of height + width up to 128.
+_FEW_CLASSES = 4
+_FEW_PIXELS = 64 * 64
+
 
 def resized_argmax(
     logits: Tensor, size: Sequence[int], align_corners: bool, values: Sequence[int]
@@ -29,16 +34,18 @@ def resized_argmax(
     Returns:
         ``(B, 1, H, W)`` uint8. Of equal logits the first class wins.
     """
-    shape = (len(logits), 1, *size)
+    count, classes, height, width = logits.shape
+    pixels = size[0] * size[1]
+    if classes <= _FEW_CLASSES or pixels <= max(_FEW_PIXELS, 2 * height * width):
+        enlarged = F.interpolate(logits, tuple(size), mode="bilinear", align_corners=align_corners)
+        table = torch.tensor(values, dtype=torch.uint8, device=logits.device)
+        return table[enlarged.argmax(1, keepdim=True)]
+    shape = (count, 1, *size)
     best = logits.new_full(shape, -torch.inf)
     labels = torch.zeros(shape, dtype=torch.uint8, device=logits.device)
-    enlarges = size[0] * size[1] > 2 * logits[0, 0].numel()  # else finding them costs more
-    for index in _contenders(logits) if enlarges else range(logits.shape[1]):
+    for index in _contenders(logits):
         plane = F.interpolate(
-            logits[:, index : index + 1],
-            size=shape[2:],
-            mode="bilinear",
-            align_corners=align_corners,
+            logits[:, index : index + 1], shape[2:], mode="bilinear", align_corners=align_corners
         )
         labels.masked_fill_(plane > best, values[index])
         torch.maximum(best, plane, out=best)

@@ -9,9 +9,6 @@ from typing import Any
 
 from torch import Tensor, nn
 
-NO_CLASS = 255
-"""Label of a pixel that no ADE20K class is known for; its distance is not adjusted."""
-
 
 class Segmenter(nn.Module, ABC):
     """Labels the pixels of GAN-SR images with ADE20K classes.
@@ -32,7 +29,7 @@ class Segmenter(nn.Module, ABC):
 
         Returns:
             ``(B, 1, H, W)`` uint8 on the device of ``gan_sr``: index of the ADE20K class, 0 to 149,
-            or `NO_CLASS`; None where this segmenter labels nothing.
+            or `desra.semantics.NO_CLASS`; None where this segmenter labels nothing.
 
         Raises:
             InputError: an image that cannot be labelled.

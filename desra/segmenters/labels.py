@@ -15,8 +15,8 @@ from torch import Tensor
 
 from desra.errors import InputError
 from desra.files import find_images
-from desra.segmenters.base import NO_CLASS, Segmenter
-from desra.semantics import ADE20K_CLASSES
+from desra.segmenters.base import Segmenter
+from desra.semantics import ADE20K_CLASSES, NO_CLASS
 
 _INDEX_MODES = ("L", "P", "I;16", "I;16B", "I")  # one channel: grey or palette, 8 or 16 bit
 
@@ -39,9 +39,6 @@ class LabelFolder(Segmenter):
     def __init__(self, root: str | Path) -> None:
         super().__init__()
         self.root = Path(root).expanduser()
-        self._check_root()
-
-    def _check_root(self) -> None:
         if not self.root.exists():
             raise InputError(
                 f"segmenter.root={self.root}: no such folder; give a folder of label maps, or "

@@ -206,10 +206,12 @@ class MMSegSegmenter(Segmenter):
         half = {"auto": torch.float16, "fp16": torch.float16, "bf16": torch.bfloat16}
         dtype = half.get(self.precision) if self._batches(inputs.device) else None
         logits = self._logits(inputs, metas, dtype)
-        if dtype is not None and not torch.isfinite(logits).all():
-            logger.warning("%s: segmenter overflows in %s, done in float32", keys[0], dtype)
-            logits = self._logits(inputs, metas, None)
-        if not torch.isfinite(logits).all():
+        finite = _finite(logits)
+        if dtype is not None and not finite.all():
+            logger.warning("segmenter overflows in %s near %s, done in float32", dtype, keys[0])
+            logits = torch.where(finite, logits, self._logits(inputs, metas, None))
+            finite = _finite(logits)
+        if not finite.all():
             raise InputError(
                 f"{', '.join(keys)}: the segmenter answers with NaN; check segmenter.checkpoint"
             )
@@ -244,6 +246,11 @@ class MMSegSegmenter(Segmenter):
                 total[window] += part
                 count[window] += 1
         return total / count
+
+
+def _finite(logits: Tensor) -> Tensor:
+    """``(B, 1, 1, 1)`` bool: whether all logits of an image are finite."""
+    return torch.isfinite(logits).all(dim=(1, 2, 3), keepdim=True)
 
 
 def _windows(length: int, crop: int, stride: int) -> list[slice]:

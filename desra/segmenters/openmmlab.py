@@ -21,9 +21,8 @@ from torch import Tensor, nn
 
 from desra.checkpoints import read_checkpoint
 from desra.errors import InputError
-from desra.segmenters.base import NO_CLASS
 from desra.segmenters.mmcv_ops import install_stand_in
-from desra.semantics import ADE20K_CLASSES
+from desra.semantics import ADE20K_CLASSES, NO_CLASS
 
 DEFAULT_CONFIG = "segformer_mit-b5_8xb2-160k_ade20k-640x640"
 """What DeSRA labels with: SegFormer, mit-b5, trained on 640×640 crops of ADE20K."""
@@ -187,7 +186,8 @@ class Recipe:
     @property
     def digest(self) -> str:
         """Hexadecimal digest of everything in the config that decides the labels."""
-        content = json.dumps([self.model, self.pipeline], sort_keys=True, default=repr)
+        names = [self._dataset.get("type"), self._dataset.get("metainfo")]
+        content = json.dumps([self.model, self.pipeline, names], sort_keys=True, default=repr)
         return hashlib.blake2b(content.encode(), digest_size=16).hexdigest()
 
     def build(self, weights: Weights) -> tuple[Any, Any]:
@@ -197,7 +197,7 @@ class Recipe:
             weights: all of the network's, and no others.
 
         Raises:
-            InputError: the weights are of another network.
+            InputError: the config cannot be built, or the weights are of another network.
         """
         import_mmseg()
         from mmengine.dataset import Compose
@@ -206,8 +206,10 @@ class Recipe:
 
         with DefaultScope.overwrite_default_scope(self.scope), warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # about losses, which are built as well
-            network = MODELS.build(self.model)
-            pipeline = Compose(self.pipeline)
+            try:
+                network, pipeline = MODELS.build(self.model), Compose(self.pipeline)
+            except Exception as error:  # a part not installed, or a config that does not fit it
+                raise InputError(f"{self.path}: cannot be built ({error})") from error
         _load(network, weights, self.path.stem)
         return network.eval().requires_grad_(False), pipeline
 
