@@ -29,9 +29,9 @@ from desra.report.style import colourise, outline_style
 FOLDER = "page"
 THUMBNAIL_SIDE = 384
 LABEL_CELLS, VALUE_CELLS = 256, 96
-# A smaller layer than this share of the largest's pixels is kept lossless, to be looked at pixel by
-# pixel: it is the low-resolution input, and costs little.
-LOSSLESS_SHARE = 0.26
+# Lossless, to be looked at pixel by pixel, where that costs little: layers up to this many pixels,
+# and those up to this share of the largest, as the low-resolution input is.
+LOSSLESS_PIXELS, LOSSLESS_SHARE = 2**18, 0.26
 
 
 def write_entry(
@@ -64,7 +64,7 @@ def write_views(
     labels: NDArray[np.uint8] | None = None,
     thumbnail: str | None = None,
     max_side: int = 4096,
-    quality: int = 95,
+    quality: int = 97,
 ) -> list[Path]:
     """Write the pictures of one image: what depends on images, distances and labels alone.
 
@@ -80,7 +80,8 @@ def write_views(
         thumbnail: the layer that the overview shows; by default the last of ``images``.
         max_side: larger layers are reduced to this many pixels a side. Browsers hold a layer
             decoded, 64 MB at 4096 × 4096.
-        quality: of JPEG. Chroma is never subsampled, as texture is what there is to see.
+        quality: of JPEG, for layers that are large. Chroma is never subsampled, as texture is what
+            there is to see.
 
     Returns:
         the files written.
@@ -90,7 +91,8 @@ def write_views(
     layers: list[dict[str, Any]] = []
     paths = []
     for title, pixels in images.items():
-        lossless = pixels.shape[0] * pixels.shape[1] <= LOSSLESS_SHARE * height * width
+        most = max(LOSSLESS_PIXELS, LOSSLESS_SHARE * height * width)
+        lossless = pixels.shape[0] * pixels.shape[1] <= most
         shown = _reduce(pixels, max_side)
         layers.append(_layer(title, shown, lossless))
         paths.append(_write_layer(page, name, layers[-1], shown, quality))

@@ -141,7 +141,7 @@ function focusItem(position) {
   if (position < 0 || position >= view.shown.length) return;
   const { columns, height, gap } = measure();
   const top = Math.floor(position / columns) * (height + gap);
-  const cover = byId("toolbar").getBoundingClientRect().height + (tableHead.hidden ? 0 : tableHead.offsetHeight) + 12;
+  const cover = parseFloat(getComputedStyle(document.documentElement).getPropertyValue("--bar")) + (tableHead.hidden ? 0 : tableHead.offsetHeight) + 12;
   const seen = top + list.getBoundingClientRect().top;
   if (seen < cover) scrollBy(0, seen - cover);
   else if (seen + height > innerHeight) scrollBy(0, seen + height - innerHeight + 12);
@@ -177,6 +177,10 @@ function startList() {
     queued = true;
     requestAnimationFrame(() => { queued = false; drawList(); });
   }, { passive: true });
+  new ResizeObserver(() => {
+    const stuck = getComputedStyle(byId("toolbar")).position === "sticky";
+    document.documentElement.style.setProperty("--bar", `${stuck ? byId("toolbar").offsetHeight : 0}px`);
+  }).observe(byId("toolbar"));
   let width = 0;
   new ResizeObserver(() => {
     if (list.clientWidth !== width) { width = list.clientWidth; drawList(true); }
