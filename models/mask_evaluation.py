@@ -164,8 +164,8 @@ class MaskEvaluation(LightningModule):
                 "Labelled mask": _black_and_white(gt_mask),
             }
         hit, false_alarm = split_regions(mask, gt_mask, self.min_share)
-        found, miss = split_regions(gt_mask, mask, self.min_share)
-        outlines = {"Hit": hit, "False alarm": false_alarm, "Miss": miss, "Labelled": found}
+        _, miss = split_regions(gt_mask, mask, self.min_share)
+        outlines = {"Labelled": gt_mask, "Hit": hit, "False alarm": false_alarm, "Miss": miss}
         return report.write_entry(self.output_dir, key, images=images, outlines=outlines)
 
     def finish(self, rows: Sequence[Row]) -> None:

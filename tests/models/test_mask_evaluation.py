@@ -133,10 +133,10 @@ def layers_of(output_dir, key):
 def test_page_shows_hits_misses_and_false_alarms(tmp_path, masks):
     evaluate(tmp_path / "out", *masks)
     assert regions_of(tmp_path / "out", "a/partly") == {
+        "Labelled": [100],
         "Hit": [100],
         "False alarm": [50],
         "Miss": [],
-        "Labelled": [100],
     }
     assert regions_of(tmp_path / "out", "missed")["Miss"] == [25]
     assert [layer["name"] for layer in layers_of(tmp_path / "out", "a/partly")] == [
