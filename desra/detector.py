@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -56,6 +57,8 @@ class Detector(nn.Module, ABC):
 
     def __init__(self, threshold: float, min_area: int) -> None:
         super().__init__()
+        if not math.isfinite(threshold):
+            raise InputError(f"threshold={threshold}; give a number, usually between 0 and 1")
         if min_area < 0:
             raise InputError(f"min_area={min_area}; give a number of pixels, 0 for all regions")
         self.threshold, self.min_area = float(threshold), int(min_area)

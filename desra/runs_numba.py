@@ -42,7 +42,8 @@ def paint(line: Array, start: Array, stop: Array, values: Array, size: tuple[int
 def _paint(line: Array, start: Array, stop: Array, values: Array, painted: Array) -> None:
     for i in range(line.size):
         if values[i]:
-            painted[line[i], start[i] : stop[i]] = values[i]
+            for x in range(start[i], stop[i]):
+                painted[line[i], x] = values[i]
 
 
 @compiled
@@ -52,7 +53,8 @@ def _connected_runs(mask: Array, value: bool) -> tuple[Array, Array, Array, int]
     parent = _join(offsets, edges)
     line = np.empty(parent.size, np.int64)
     for y in range(mask.shape[0]):
-        line[offsets[y] : offsets[y + 1]] = y
+        for run in range(offsets[y], offsets[y + 1]):
+            line[run] = y
     count = 0
     for run in range(parent.size):  # a parent precedes its children and has its number already
         if parent[run] == run:
@@ -81,7 +83,8 @@ def _find_edges(mask: Array, value: bool) -> tuple[Array, Array]:
         changes[width] = row[width - 1] == value
         if found + width + 1 > edges.size:
             larger = np.empty(2 * (found + width + 1), np.int64)
-            larger[:found] = edges[:found]
+            for i in range(found):
+                larger[i] = edges[i]
             edges = larger
         for word in range(words.size):
             if words[word] != 0:
@@ -90,7 +93,7 @@ def _find_edges(mask: Array, value: bool) -> tuple[Array, Array]:
                         edges[found] = x
                         found += 1
         offsets[y + 1] = found // 2
-    return offsets, edges[:found].copy()
+    return offsets, edges[:found]
 
 
 @compiled
