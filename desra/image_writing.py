@@ -68,7 +68,7 @@ def write_image(path: str | Path, picture: Picture, quality: int = 95) -> None:
     exif = _current_exif(picture.exif, width, height)
     with atomic_path(path) as temporary:
         if suffix == ".png" and channels != 2:
-            temporary.write_bytes(_encode_png(pixels, icc, exif))
+            _write_png(temporary, pixels, icc, exif)
         elif suffix in _TIFF:
             _write_tiff(temporary, pixels, icc, exif)
         elif suffix in (".png", *_JPEG, *_WEBP, ".bmp"):
@@ -77,22 +77,23 @@ def write_image(path: str | Path, picture: Picture, quality: int = 95) -> None:
             raise InputError(f"{path}: cannot write {suffix or 'a file without suffix'}")
 
 
-def _encode_png(pixels: NDArray, icc: bytes | None, exif: PILImage.Exif | None) -> bytes:
+def _write_png(
+    path: Path, pixels: NDArray, icc: bytes | None, exif: PILImage.Exif | None
+) -> None:
     metadata = {}
     if icc:
         metadata[cv2.IMAGE_METADATA_ICCP] = icc
     if exif:
         metadata[cv2.IMAGE_METADATA_EXIF] = _tiff_block(exif)
-    done, data = cv2.imencodeWithMetadata(
-        ".png",
+    done = cv2.imwriteWithMetadata(
+        str(path),
         _opencv_order(pixels),
         list(metadata),
         [np.frombuffer(block, np.uint8) for block in metadata.values()],
         [cv2.IMWRITE_PNG_COMPRESSION, 1],
     )
     if not done:
-        raise OSError("OpenCV could not encode the image as PNG")
-    return data.tobytes()
+        raise OSError(f"{path.parent}: OpenCV could not write a PNG image")
 
 
 def _opencv_order(pixels: NDArray) -> NDArray:

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise, product
 from math import pi
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -182,8 +183,25 @@ def read_tile(images: Tensor, rows: Span, columns: Span) -> Tensor:
     return images.index_select(-2, down).index_select(-1, across)
 
 
-def join_tiles(grid: Grid, scale: int, outputs: Iterable[Tensor]) -> Iterator[tuple[int, Tensor]]:
-    """Join a network's outputs into bands of finished rows, so that the whole is never held.
+class Patch(NamedTuple):
+    """A finished part of the output.
+
+    Attributes:
+        top: its first row in the whole.
+        left: its first column in the whole.
+        pixels: ``(B, C, rows, columns)`` float32.
+    """
+
+    top: int
+    left: int
+    pixels: Tensor
+
+
+def join_tiles(grid: Grid, scale: int, outputs: Iterable[Tensor]) -> Iterator[Patch]:
+    """Join a network's outputs into finished patches, so that the whole is never held.
+
+    Tiles that meet in a cut are patches by themselves; those that fade into each other make bands
+    over the whole width.
 
     Args:
         grid: the plan.
@@ -191,10 +209,15 @@ def join_tiles(grid: Grid, scale: int, outputs: Iterable[Tensor]) -> Iterator[tu
         outputs: ``(B, C, scale * h, scale * w)`` float for each tile of the grid, in its order.
 
     Yields:
-        first output row, and a band ``(B, C, rows, scale * width)`` float32; bands follow each
-        other without gap, and each is the caller's own.
+        patches that cover the output without gap or overlap; each is the caller's own.
     """
     stream = iter(outputs)
+    if not any(span.fall for span in (*grid.rows, *grid.columns)):
+        for rows, columns in grid:
+            pixels = next(stream)[..., rows.cut(scale), columns.cut(scale)].float()
+            yield Patch(rows.first * scale, columns.first * scale, pixels)
+            del pixels
+        return
     shared: Tensor | None = None  # rows begun by one row of tiles and completed by the next
     for rows in grid.rows:
         band = _join_columns(grid.columns, rows.cut(scale), scale, stream)
@@ -204,28 +227,22 @@ def join_tiles(grid: Grid, scale: int, outputs: Iterable[Tensor]) -> Iterator[tu
             band[..., : shared.shape[-2], :] += shared
         done = band.shape[-2] - rows.fall * scale
         shared = band[..., done:, :].clone() if rows.fall else None
-        yield rows.first * scale, band[..., :done, :]
+        yield Patch(rows.first * scale, 0, band[..., :done, :])
         del band
 
 
 def _join_columns(
     columns: Sequence[Span], rows: slice, scale: int, stream: Iterator[Tensor]
 ) -> Tensor:
-    """One row of tiles, side by side."""
-    if len(columns) == 1:
-        return next(stream)[..., rows, columns[0].cut(scale)].float()
-    band: Tensor | None = None
-    for span in columns:
-        part = next(stream)[..., rows, span.cut(scale)]
-        if band is None:
-            band = part.new_zeros((*part.shape[:-1], columns[-1].last * scale), dtype=torch.float32)
+    """One row of tiles, side by side, as float32."""
+    part = next(stream)[..., rows, columns[0].cut(scale)]
+    band = part.new_zeros((*part.shape[:-1], columns[-1].last * scale), dtype=torch.float32)
+    for index, span in enumerate(columns):
+        if index:
+            part = next(stream)[..., rows, span.cut(scale)]
         place = band[..., span.first * scale : span.last * scale]
-        if span.rise or span.fall:
-            place += part * span.weights(scale, band.device)
-        else:
-            place.copy_(part)
+        place += part * span.weights(scale, band.device)
         del part
-    assert band is not None
     return band
 
 

@@ -18,7 +18,7 @@ from desra.images import to_tensor
 from desra.memory import available_memory, is_out_of_memory, peak_on
 from desra.resampling import resize_lanczos
 from desra.tile_planner import EXACT_OVERLAP, TilePlanner
-from desra.tiling import Grid, join_tiles, measure_reach, read_tile
+from desra.tiling import Grid, Patch, join_tiles, measure_reach, read_tile
 from models.generators import prepare_for_inference
 
 log = logging.getLogger(__name__)
@@ -110,14 +110,15 @@ class Upscaler(nn.Module):
             InputError: NaN in the input, or from the network even in float32; or no memory for the
                 smallest tile.
         """
-        height, width = (side * self.scale for side in lr.shape[-2:])
+        shape = (*lr.shape[:2], *(side * self.scale for side in lr.shape[2:]))
         result: Tensor | None = None
-        for row, band in self.bands(lr):
-            if result is None and band.shape[-2] == height:
-                return band.to(lr.device)
+        for top, left, pixels in self.patches(lr):
+            if pixels.shape == shape:
+                return pixels.to(lr.device)
             if result is None:
-                result = lr.new_empty((*band.shape[:2], height, width), dtype=torch.float32)
-            result[..., row : row + band.shape[-2], :] = band
+                result = lr.new_empty(shape, dtype=torch.float32)
+            height, width = pixels.shape[2:]
+            result[..., top : top + height, left : left + width] = pixels
         assert result is not None
         return result
 
@@ -152,24 +153,25 @@ class Upscaler(nn.Module):
         return result
 
     def _fill(self, result: NDArray, pixels: NDArray) -> None:
-        top = np.iinfo(pixels.dtype).max
-        for row, band in self.bands(to_tensor(pixels)):
+        most = np.iinfo(pixels.dtype).max
+        for top, left, patch in self.patches(to_tensor(pixels)):
             if pixels.shape[2] == 1:
-                band = torch.tensordot(band, band.new_tensor(_LUMA), ([1], [0])).unsqueeze(1)
-            levels = band[0].clamp_(0, 1).mul_(top).round_()
-            levels = levels.to(torch.uint8 if top == 255 else torch.int32)
-            result[row : row + band.shape[-2]] = levels.permute(1, 2, 0).cpu().numpy()
+                patch = torch.tensordot(patch, patch.new_tensor(_LUMA), ([1], [0])).unsqueeze(1)
+            levels = patch[0].clamp_(0, 1).mul_(most).round_()
+            levels = levels.to(torch.uint8 if most == 255 else torch.int32).permute(1, 2, 0)
+            height, width = levels.shape[:2]
+            result[top : top + height, left : left + width] = levels.cpu().numpy()
+            del patch, levels  # the next patch is made before these names are given to it
 
-    @torch.no_grad()
-    def bands(self, images: Tensor) -> Iterator[tuple[int, Tensor]]:
-        """Upscale band by band, so that the caller decides what is kept of it.
+    def patches(self, images: Tensor) -> Iterator[Patch]:
+        """Upscale patch by patch, so that the caller decides what is kept of it.
 
         Args:
             images: ``(B, 1 or 3, h, w)`` float in [0, 1], on any device.
 
         Yields:
-            the first output row and ``(B, 3, rows, w * scale)`` float32, on the generator's device.
-            After memory ran out, bands begin again with row 0.
+            patches ``(B, 3, rows, columns)`` of the output, on the generator's device. After memory
+            ran out they begin again with the first.
 
         Raises:
             InputError: as `forward`.
@@ -195,7 +197,7 @@ class Upscaler(nn.Module):
         step = self._tiles_at_once(images, grid)
         for begin in range(0, len(tiles), step):
             chosen = tiles[begin : begin + step]
-            batch = torch.cat([read_tile(images, *tile) for tile in chosen])
+            batch = torch.cat([read_tile(images.detach(), *tile) for tile in chosen])
             yield from self._run(batch.to(self.device, torch.float32)).split(len(images))
 
     def _run(self, tiles: Tensor) -> Tensor:
@@ -212,6 +214,7 @@ class Upscaler(nn.Module):
         self._fitting_batch = len(tiles) // 2
         return self._run(tiles)
 
+    @torch.no_grad()
     def _finite(self, tiles: Tensor) -> Tensor:
         """Run the network on tiles, again in float32 where the result is not finite."""
         dtype = self._dtype

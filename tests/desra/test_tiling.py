@@ -57,12 +57,21 @@ class Windows(nn.Module):
 def upscale_in_tiles(network, images, tile, **options):
     grid = plan_grid(*images.shape[-2:], tile, **options)
     outputs = (network(read_tile(images, *spans)) for spans in grid)
-    bands = list(join_tiles(grid, network.scale, outputs))
-    rows = [0]
-    for first, band in bands:
-        assert first == rows[-1], "bands must follow each other without gap"
-        rows.append(first + band.shape[-2])
-    return torch.cat([band for _, band in bands], dim=-2), grid
+    return collect(join_tiles(grid, network.scale, outputs), images.shape, network.scale), grid
+
+
+def collect(patches, shape, scale):
+    """The whole of its patches; every pixel must come once."""
+    *some, height, width = shape
+    whole = torch.full((*some, height * scale, width * scale), torch.nan)
+    for top, left, pixels in patches:
+        rows, columns = pixels.shape[-2:]
+        place = whole[..., top : top + rows, left : left + columns]
+        assert place.shape == pixels.shape
+        assert place.isnan().all(), "a pixel that came before"
+        place.copy_(pixels)
+    assert not whole.isnan().any(), "a pixel that never came"
+    return whole
 
 
 axes = st.fixed_dictionaries(
@@ -162,7 +171,7 @@ def test_tiles_that_disagree_fade_into_each_other_without_a_step():
         torch.full((1, 1, *(3 * side for side in grid.tile_shape)), float(index))
         for index, _ in enumerate(grid)
     )
-    joined = torch.cat([band for _, band in join_tiles(grid, 3, outputs)], dim=-2)[0, 0]
+    joined = collect(join_tiles(grid, 3, outputs), (1, 1, 100, 130), 3)[0, 0]
     # From one tile to the next the values differ by 1 (or a row of tiles); a cut would show it all.
     assert joined.diff(dim=1).abs().max() < 0.1
     assert joined.diff(dim=0).abs().max() < 0.1 * len(grid.columns)
