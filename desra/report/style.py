@@ -28,8 +28,8 @@ class OutlineStyle(NamedTuple):
         return [
             f'<defs><path id="{name}" d="{path}" vector-effect="non-scaling-stroke"/></defs>',
             f'<use href="#{name}" fill="{self.colour}" fill-opacity="{self.fill:g}"/>',
-            f'{line}="2.75" stroke="#000" stroke-opacity=".5"/>',
-            f'{line}="1.4" stroke="{self.colour}" stroke-dasharray="{self.dash or "none"}"/>',
+            f'{line}="2.4" stroke="#000" stroke-opacity=".5"/>',
+            f'{line}="1.2" stroke="{self.colour}" stroke-dasharray="{self.dash or "none"}"/>',
         ]
 
 

@@ -17,8 +17,9 @@ const layerPath = (row, layer) => pagePath(`images/${layer.folder}`, row, layer.
 function picture(layer) {
   const kept = pictures.get(layer.name);
   if (kept && !kept.parentNode) return kept;
+  // Decoded at once when shown: two views are told apart by switching, which must not flash.
   const image = make("img", {
-    src: layerPath(stage.row, layer), alt: `${layer.name} of ${stage.row.key}`, draggable: "false", decoding: "async",
+    src: layerPath(stage.row, layer), alt: `${layer.name} of ${stage.row.key}`, draggable: "false", decoding: "sync",
     width: scene.width, height: scene.height,
     onerror: () => toast(`${layer.name}: ${decodeURIComponent(layerPath(stage.row, layer))} is missing`),
   });
@@ -33,7 +34,7 @@ function sheet(layer) {
   const inner = make("div", { class: "sheet" }, picture(layer));
   inner.style.width = `${scene.width}px`;
   inner.style.height = `${scene.height}px`;
-  if (!layer.values && !inner.firstChild.complete) inner.style.backgroundImage = back;
+  if (!layer.values) inner.style.backgroundImage = back;
   return make("div", { class: "clip", "data-layer": layer.name }, inner);
 }
 
@@ -122,6 +123,8 @@ function drawPanes() {
   }
   for (const map of parts.panes.querySelectorAll(".map")) {
     map.setAttribute("transform", `translate(${left} ${top}) scale(${camera.scale})`);
+    // Thin where the picture is small, or many regions would hide it.
+    map.style.setProperty("--line", `${clamp(0.7 + camera.scale, 0.9, 1.75)}px`);
   }
   drawWipe();
   drawMinimap();

@@ -154,6 +154,7 @@ function markTabs() {
     const { view: name } = tab.dataset;
     const shown = stage.mode === "all" || name === stage.right || (two && name === stage.left);
     tab.setAttribute("aria-pressed", shown);
+    if (shown && stage.mode !== "all") tab.scrollIntoView({ block: "nearest", inline: "nearest" });
     tab.dataset.place = two ? [name === stage.left && "left", name === stage.right && "right"].filter(Boolean).join(" ") : "";
   }
 }
