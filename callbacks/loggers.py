@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from lightning.pytorch.loggers import Logger, WandbLogger
 from omegaconf import OmegaConf
@@ -36,9 +36,10 @@ def log_run(loggers: Sequence[Logger], config: Any, figures: Mapping[str, Any]) 
 
     Closing matters in a sweep, whose jobs share a process: each is a W&B run of its own.
     """
+    settings = cast(dict[str, Any], OmegaConf.to_container(config, resolve=True))
     numbers = {name: value for name, value in figures.items() if isinstance(value, (int, float))}
     for logger in loggers:
-        logger.log_hyperparams(OmegaConf.to_container(config, resolve=True))
+        logger.log_hyperparams(settings)
         logger.log_metrics(numbers)
         logger.save()
         logger.finalize("success")

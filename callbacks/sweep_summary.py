@@ -38,8 +38,9 @@ class SweepSummary(Callback):
         """Gather the jobs, show and write the table, drop what the jobs shared."""
         folder = Path(config.hydra.sweep.dir)
         jobs = gather_jobs(folder, self.summary)
-        if self.sort and all(job.get(self.sort) is not None for job in jobs):
-            jobs.sort(key=lambda job: job[self.sort], reverse=True)
+        figure = self.sort
+        if figure and all(job.get(figure) is not None for job in jobs):
+            jobs.sort(key=lambda job: job[figure], reverse=True)
         if jobs:
             write_table(folder / "sweep.csv", jobs, list(jobs[0]))
             show_jobs(jobs)

@@ -11,13 +11,14 @@ from typing import Any
 from lightning import LightningDataModule
 from torch.utils.data import DataLoader, Dataset
 
+from datamodules.rank_share import NO_ITEM, RankShare, present
 from desra.errors import InputError, describe
 from desra.files import Match, match_folders
 from desra.image_task import ImageTask, Sample
 from desra.ledger import Ledger
 
 
-class ImageSamples(Dataset[Sample]):
+class ImageSamples(Dataset[Sample | None]):
     """Reads each match for a task, unless the ledger says that it is done."""
 
     def __init__(self, matches: Sequence[Match], task: ImageTask, ledger: Ledger) -> None:
@@ -26,7 +27,9 @@ class ImageSamples(Dataset[Sample]):
     def __len__(self) -> int:
         return len(self.matches)
 
-    def __getitem__(self, index: int) -> Sample:
+    def __getitem__(self, index: int) -> Sample | None:
+        if index == NO_ITEM:
+            return None
         match = self.matches[index]
         sample = Sample(match, error=match.error and f"{match.key}: {match.error}")
         if sample.error:
@@ -74,20 +77,26 @@ class ImageFolders(LightningDataModule):
         """Samples stay as they are: a task moves what it computes with, and as late as it can."""
         return batch
 
-    def predict_dataloader(self) -> DataLoader[Sample]:
-        """Lightning shares the images out among ranks without repeating any."""
+    def predict_dataloader(self) -> DataLoader[Sample | None]:
+        """The images of this rank's share, none of them twice."""
         if self._samples is None:
             raise RuntimeError("ImageFolders.bind was not called before predict")
-        ranks = self.trainer.num_devices if self.trainer else 1
-        workers = self.num_workers
-        if workers is None:
-            workers = min(4, (os.cpu_count() or 1) // (2 * ranks))
+        trainer = self.trainer
+        rank, ranks = (trainer.global_rank, trainer.world_size) if trainer else (0, 1)
+        share = RankShare(len(self._samples), rank, ranks)
         return DataLoader(
             self._samples,
             batch_size=self.batch_size,
-            num_workers=min(workers, len(self._samples)),
-            collate_fn=list,
+            sampler=share,
+            num_workers=min(self._workers(), len(share)),
+            collate_fn=present,
         )
+
+    def _workers(self) -> int:
+        if self.num_workers is not None:
+            return self.num_workers
+        ranks_here = self.trainer.num_devices if self.trainer else 1
+        return min(4, (os.cpu_count() or 1) // (2 * ranks_here))
 
 
 class DetectionFolders(ImageFolders):

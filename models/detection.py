@@ -22,10 +22,11 @@ from desra.image_task import Result, Sample
 from desra.images import read_rgb
 from desra.labelme import find_gt_masks, read_gt_mask
 from desra.ledger import Ledger, Row
+from desra.metrics import count_row
 from desra.regions import region_areas
 from desra.segmenters import Segmenter
 from desra.stage_cache import Stage, StageCache
-from models.detection_summary import score_image, summarise
+from models.detection_summary import summarise
 from models.detection_writer import DetectionWriter, Found
 from models.generators import load_generator
 from models.upscaler import Precision, Upscaler
@@ -167,7 +168,10 @@ class ArtifactDetection(LightningModule):
             )
 
     def _read_gt_mask(self, key: str) -> NDArray | None:
-        paths = self.gt_masks.get(key)
+        paths = self.gt_masks.get(key, [])
+        if len(paths) > 1:
+            names = " and ".join(path.name for path in paths)
+            raise InputError(f"{key}: {names} are labels of one image; keep one of them")
         return read_gt_mask(paths[0]) if paths else None
 
     @torch.inference_mode()
@@ -196,6 +200,7 @@ class ArtifactDetection(LightningModule):
         if pictures.cached is not None:
             return
         for role, upscaler in self.upscalers.items():
+            assert isinstance(upscaler, Upscaler)
             assert pictures.lr is not None
             setattr(pictures, role, upscaler.upscale_image(pictures.lr))
         self._check_sizes(sample.match, pictures)
@@ -218,8 +223,11 @@ class ArtifactDetection(LightningModule):
             one = slice(index, index + 1)
             labels = None if stage.labels is None else stage.labels[one]
             found = Found(distance[one], adjusted[one], mask[one], labels)
-            result.row = self._row(result.sample, found)
-            result.write = partial(self._write, result.sample, found, result.row)
+            try:
+                result.row = self._row(result.sample, found)
+                result.write = partial(self._write, result.sample, found)
+            except InputError as error:  # labels of another size
+                result.error = f"{result.sample.match.key}: {error}"
 
     def _stage(self, samples: Sequence[Sample]) -> Stage:
         """Distance and labels of samples of one size, from the cache or computed."""
@@ -256,10 +264,10 @@ class ArtifactDetection(LightningModule):
         }
         gt_mask = sample.payload.gt_mask
         if gt_mask is not None:
-            row |= score_image(found.mask.cpu(), gt_mask, self.detector.rim)
+            row |= count_row(found.mask[0, 0].cpu().numpy(), gt_mask, rim)
         return row
 
-    def _write(self, sample: Sample, found: Found, row: Row) -> list[Path]:
+    def _write(self, sample: Sample, found: Found) -> list[Path]:
         shared = self.output_dir
         if self.cache is not None:
             fingerprint = sample.payload.stage_fingerprint
@@ -269,7 +277,7 @@ class ArtifactDetection(LightningModule):
                 self.cache.store(sample.match.key, fingerprint, Stage(found.distance, found.labels))
         else:
             self._writer.write_shared(shared, sample, found)
-        return self._writer.write(shared, sample, found, row)
+        return self._writer.write(shared, sample, found)
 
     def finish(self, rows: Sequence[Row]) -> None:
         """Write ``summary.json`` and the page over all images."""

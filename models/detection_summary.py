@@ -2,31 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-import torch
-from numpy.typing import NDArray
-from torch import Tensor
-
 from desra.ledger import Row
-from desra.metrics import ArtifactMetrics, OverlapCounts, align_masks, overlap_counts
-
-
-def score_image(mask: Tensor, gt_mask: NDArray, rim: int) -> Row:
-    """Counts of one image against its labels, as columns of its row.
-
-    Args:
-        mask: detected artifacts, bool ``(1, 1, H, W)``.
-        gt_mask: labelled artifacts, bool ``(H, W)`` or cropped by the rim.
-        rim: width of the rim in which nothing can be detected; left out of the comparison.
-
-    Raises:
-        InputError: sizes that do not fit.
-    """
-    detected, labelled = align_masks(mask[0, 0].numpy(), gt_mask, rim)
-    pair = [torch.from_numpy(plane.copy())[None, None] for plane in (detected, labelled)]
-    return {name: int(count) for name, count in overlap_counts(*pair)._asdict().items()}
+from desra.metrics import score_rows
 
 
 def summarise(rows: Sequence[Row]) -> dict[str, Any]:
@@ -44,15 +24,7 @@ def summarise(rows: Sequence[Row]) -> dict[str, Any]:
         "artifact_share": sum(shares) / len(shares) if shares else None,
     }
     labelled = [row for row in done if "union" in row]
-    return summary | (_scores(labelled) if labelled else {})
-
-
-def _scores(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    metrics = ArtifactMetrics()
-    for row in rows:
-        metrics.add_counts(
-            OverlapCounts(*(torch.tensor([row[name]]) for name in OverlapCounts._fields))
-        )
-    scores = {name: value.item() for name, value in metrics.compute().items()}
-    scores["labelled_images"] = scores.pop("images")
-    return {name: None if value != value else value for name, value in scores.items()}  # NaN
+    if labelled:
+        scores = score_rows(labelled)
+        summary |= {"labelled_images": scores.pop("images"), **scores}
+    return summary

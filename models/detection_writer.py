@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
-from desra.detector import Detector
 from numpy.typing import NDArray
 from torch import Tensor
 
 from desra import report
+from desra.detector import Detector
 from desra.files import link_or_copy, write_text
 from desra.image_task import Sample
 from desra.images import write_png
@@ -26,13 +26,10 @@ DIFFERENCE = "Difference"
 """The page's heat map: 1 − D, bright where the textures differ."""
 
 PAGE_COLUMNS = (
-    report.Column("image", kind="text", descending=False),
     report.Column("artifact_share", kind="share", hint="Share of the image's pixels in the mask."),
     report.Column("regions", kind="integer", hint="8-connected regions of the mask."),
     report.Column("largest_region", kind="integer", hint="Pixels of the largest region."),
     report.Column("mean_distance", hint="Mean texture distance; 1 where the textures agree."),
-    report.Column("width", kind="integer"),
-    report.Column("height", kind="integer"),
 )
 SCORE_TITLES = {"iou": "IoU", "precision": "Precision", "recall": "Recall", "f1": "F1"}
 
@@ -96,7 +93,7 @@ class DetectionWriter:
                 labels=_labels(found),
             )
 
-    def write(self, shared: Path, sample: Sample, found: Found, row: Row) -> list[Path]:
+    def write(self, shared: Path, sample: Sample, found: Found) -> list[Path]:
         """Write what this run's settings decide, link the rest; returns the paths of all."""
         key = sample.match.key
         mask = _plane(found.mask)

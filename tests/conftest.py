@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
+from benchmarks import plain_detection
 from desra.images import write_png
 
 ROOT = Path(__file__).parents[1]
@@ -64,6 +65,18 @@ def make_pairs(tmp_path: Path) -> Callable[..., Path]:
         return root
 
     return make
+
+
+@pytest.fixture
+def plain_mask() -> Callable[..., np.ndarray]:
+    """The published algorithm in plain NumPy, OpenCV and SciPy, padded to full size."""
+
+    def detect(mse_sr: np.ndarray, gan_sr: np.ndarray, **settings: object) -> np.ndarray:
+        distance = plain_detection.plain_distance(mse_sr, gan_sr)
+        mask = plain_detection.plain_mask(distance, **settings)
+        return np.pad(mask, (mse_sr.shape[0] - mask.shape[0]) // 2)
+
+    return detect
 
 
 @pytest.fixture

@@ -33,7 +33,7 @@ def tree(output: Path) -> dict[str, bytes]:
         for path in output.rglob("*")
         if path.is_file() and not path.relative_to(output).parts[0].startswith(".")
     }
-    files.pop("detect.log", None)
+    files = {name: data for name, data in files.items() if not name.endswith(".log")}
     rows = [{k: v for k, v in row.items() if k != "seconds"} for row in table(output)]
     return files | {"artifacts.csv": json.dumps(rows).encode()}
 
