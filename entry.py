@@ -41,6 +41,7 @@ def entry_point(task: Callable[..., Any]) -> Callable[..., Any]:
 
         _quiet_libraries()
         try:
+            _require_values(config)
             return task(config)
         except Exception as error:
             message = user_message(error)
@@ -53,6 +54,20 @@ def entry_point(task: Callable[..., Any]) -> Callable[..., Any]:
             raise SystemExit(USAGE_ERROR) from None
 
     return run
+
+
+def _require_values(config: DictConfig) -> None:
+    """Name what the command must give, and not where in the configuration it would be used.
+
+    Raises:
+        InputError: a setting at the root has no value.
+    """
+    from desra.errors import InputError
+
+    missing = [str(name) for name in config if OmegaConf.is_missing(config, name)]
+    if missing:
+        overrides = " ".join(f"{name}=VALUE" for name in missing)
+        raise InputError(f"{', '.join(missing)}: no value given; add {overrides} to the command")
 
 
 def launch(main: Callable[[], Any]) -> None:
