@@ -39,7 +39,8 @@ class Upscaler(nn.Module):
 
     Args:
         generator: ``(B, 3, h, w)`` in [0, 1] to ``(B, 3, h * scale, w * scale)``, with ``.scale``
-            and, where it works in windows or unshuffles pixels, ``.multiple``.
+            and, where it works in windows or unshuffles pixels, ``.multiple``. Put into evaluation
+            mode; its weights are those it has when the first image comes.
         tile: side of a tile in low-resolution pixels, its context not counted; None or 0 for the
             whole image at once; ``"auto"`` for what fits the memory at hand without costing time.
         overlap: context around a tile. None: as far as the network sees where that is at most
@@ -73,7 +74,7 @@ class Upscaler(nn.Module):
     ) -> None:
         super().__init__()
         _check(tile, overlap, border, precision, batch)
-        self.generator = generator.eval().requires_grad_(False)
+        self.generator = generator.eval()
         self.scale = int(generator.scale)  # type: ignore[arg-type]
         self.multiple = int(getattr(generator, "multiple", 1))
         self.tile, self.overlap, self.border = tile or None, overlap, border
@@ -247,6 +248,7 @@ class Upscaler(nn.Module):
             bytes_per_pixel=self._measure_bytes_per_pixel(),
         )
 
+    @torch.no_grad()
     def _measure_bytes_per_pixel(self) -> float:
         """Memory that the network takes for each pixel it reads, measured on a small image."""
         side = -(-_PROBE // self.multiple) * self.multiple
