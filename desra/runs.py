@@ -48,8 +48,7 @@ class Runs(NamedTuple):
 
     def sum_by_region(self, values: Tensor) -> Tensor:
         """``(N,)`` sums of int64 values ``(R,)`` over the runs of each region."""
-        regions = len(self.region_images())
-        return values.new_zeros(regions).scatter_add_(0, self.region, values)
+        return values.new_zeros(int(self.counts.sum())).scatter_add_(0, self.region, values)
 
     def areas(self) -> Tensor:
         """``(N,)`` number of pixels of each region."""

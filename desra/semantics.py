@@ -126,7 +126,7 @@ def adjustment_weights(path: str | Path | None = None) -> Tensor:
     Raises:
         InputError: as `texture_intervals`; n_k = 20 would divide by zero.
     """
-    weights = torch.ones(256, dtype=torch.float64)
+    weights = torch.ones(256, dtype=torch.float64, device="cpu")
     for row in texture_intervals(path):
         weights[row.index] = INTERVALS / (INTERVALS - row.interval)
     return weights

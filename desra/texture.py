@@ -27,7 +27,7 @@ def gaussian_window(window_size: int) -> Tensor:
     """
     if window_size < 3 or window_size % 2 == 0:
         raise InputError(f"window_size={window_size}; give an odd number of at least 3")
-    offset = torch.arange(window_size, dtype=torch.float64) - window_size // 2
+    offset = torch.arange(window_size, dtype=torch.float64, device="cpu") - window_size // 2
     weights = torch.exp(-(offset**2) / (2 * WINDOW_SIGMA**2))
     return weights / weights.sum()
 
@@ -90,7 +90,7 @@ def check_pair(mse_sr: Tensor, gan_sr: Tensor, smallest: int = 1) -> None:
             f"MSE-SR is on {mse_sr.device}, GAN-SR on {gan_sr.device}; give one device"
         )
     if mse_sr.device.type == "mps":
-        raise InputError("detection needs float64, which mps lacks; run it with trainer=cpu")
+        raise InputError("detection needs float64, which mps lacks; give both images on the CPU")
 
 
 def _size(images: Tensor) -> str:
