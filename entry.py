@@ -102,8 +102,8 @@ def run_over_images(config: DictConfig, **settings: Any) -> Any:
     from callbacks.result_writer import ResultWriter
     from desra.ledger import Ledger
 
-    task = instantiate(config.task, **settings)
     data = instantiate(config.data)
+    task = instantiate(config.task, **settings)
     ledger = Ledger(task.output_dir, task.name, task.settings)
     data.bind(task, ledger)
     writer = ResultWriter(ledger, [match.key for match in data.matches])
