@@ -3,45 +3,188 @@
 from __future__ import annotations
 
 import copy
+from collections import OrderedDict
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
+
+from models.generators.rrdbnet import RRDBNet
+from models.generators.srvgg import SRVGGNetCompact
+from models.generators.swinir import SwinIR
+from models.generators.swinir_blocks import WindowAttention
+
+Acceleration = Literal["none", "graphs", "compile"]
 
 
 class PreparedGenerator(nn.Module):
     """A generator that can only infer.
 
-    Attributes:
+    Args:
+        network: what computes.
         scale: output pixels per input pixel.
         multiple: sides that are multiples of this need no padding.
         device: where it computes.
         dtype: in what it computes.
+
+    Attributes:
+        scale: as given; so are ``multiple``, ``device`` and ``dtype``.
     """
 
     def __init__(
-        self, generator: nn.Module, network: nn.Module, device: torch.device, dtype: torch.dtype
+        self,
+        network: nn.Module,
+        scale: int,
+        multiple: int,
+        device: torch.device,
+        dtype: torch.dtype,
     ) -> None:
         super().__init__()
-        self.scale: int = generator.scale  # type: ignore[assignment]
-        self.multiple: int = getattr(generator, "multiple", 1)
+        self.network = network
+        self.scale = scale
+        self.multiple = multiple
         self.device = device
         self.dtype = dtype
-        self.network = network
 
     @torch.inference_mode()
     def forward(self, lr: Tensor) -> Tensor:
         """``(B, 3, H, W)`` in [0, 1] of any type, to ``(B, 3, H·scale, W·scale)`` of `dtype`."""
         lr = lr.to(self.device, self.dtype, memory_format=torch.channels_last)
-        return self.network(lr)
+        with _fastest_convolutions(self.device):
+            return self.network(lr)
 
 
 def prepare_for_inference(
     generator: nn.Module,
     device: str | torch.device = "cpu",
     dtype: torch.dtype = torch.float32,
+    acceleration: Acceleration = "none",
 ) -> PreparedGenerator:
-    """A copy of a generator that infers fast, on one device and in one precision."""
+    """A copy of a generator that infers fast, on one device and in one precision.
+
+    On the processor in float32, RRDBNet, SRVGGNetCompact and SwinIR run on kernels of their own
+    (`models.generators.cpu`). Anything else runs on PyTorch's, channels-last; on a GPU, the
+    attention's heads are filled up to a size that fused kernels take.
+
+    Args:
+        generator: the network, which stays as it is; later changes of it are not seen.
+        device: where to compute.
+        dtype: in what to compute.
+        acceleration: on a GPU, ``"graphs"`` records a CUDA graph for each size of input and replays
+            it, which saves the time of launching; ``"compile"`` is `torch.compile`, which takes
+            minutes for each new size. No difference on the processor.
+
+    Raises:
+        ValueError: unknown acceleration.
+    """
+    if acceleration not in ("none", "graphs", "compile"):
+        raise ValueError(f"acceleration must be none, graphs or compile, got {acceleration!r}")
     device = torch.device(device)
-    network = copy.deepcopy(generator).eval().requires_grad_(False)
-    network = network.to(device, dtype).to(memory_format=torch.channels_last)
-    return PreparedGenerator(generator, network, device, dtype)
+    scale, multiple = int(generator.scale), int(getattr(generator, "multiple", 1))  # type: ignore[arg-type]
+    network = None
+    if device.type == "cpu" and dtype == torch.float32:
+        network = _on_own_kernels(generator)
+    if network is None:
+        network = copy.deepcopy(generator).eval().requires_grad_(False)
+        network = network.to(device, dtype).to(memory_format=torch.channels_last)
+        if device.type == "cuda":
+            fill_up_heads(network)
+            network = _accelerated(network, acceleration)
+    return PreparedGenerator(network, scale, multiple, device, dtype)
+
+
+def _on_own_kernels(generator: nn.Module) -> nn.Module | None:
+    if not isinstance(generator, RRDBNet | SRVGGNetCompact | SwinIR):
+        return None
+    # Here, since Numba takes long to import.
+    from models.generators.cpu.convolutional import FastRRDBNet, FastSRVGGNet
+    from models.generators.cpu.swinir import FastSwinIR
+
+    if any(parameter.device.type != "cpu" for parameter in generator.parameters()):
+        generator = copy.deepcopy(generator).cpu()
+    if isinstance(generator, RRDBNet):
+        return FastRRDBNet(generator)
+    return FastSwinIR(generator) if isinstance(generator, SwinIR) else FastSRVGGNet(generator)
+
+
+def fill_up_heads(network: nn.Module, multiple: int = 8) -> None:
+    """Fill the heads of all window attention in a network up with zeros, in place.
+
+    CUDA's fused attention wants heads of a multiple of 8 channels in half precision, and SwinIR's
+    have 30. Zeros in queries and keys change no product, and those in values are multiplied by
+    zeros in the projection.
+    """
+    for attention in network.modules():
+        if not isinstance(attention, WindowAttention):
+            continue
+        dim, heads = attention.proj.out_features, attention.heads
+        size = attention.proj.in_features // heads
+        more = -size % multiple
+        weight = F.pad(attention.qkv.weight.view(3, heads, size, dim), (0, 0, 0, more))
+        attention.qkv.weight = nn.Parameter(weight.flatten(0, 2), requires_grad=False)
+        if attention.qkv.bias is not None:
+            bias = F.pad(attention.qkv.bias.view(3, heads, size), (0, more))
+            attention.qkv.bias = nn.Parameter(bias.flatten(), requires_grad=False)
+        proj = F.pad(attention.proj.weight.view(dim, heads, size), (0, more))
+        attention.proj.weight = nn.Parameter(proj.flatten(1), requires_grad=False)
+        attention.qkv.out_features += 3 * heads * more
+        attention.proj.in_features += heads * more
+
+
+def _fastest_convolutions(device: torch.device) -> AbstractContextManager[Any]:
+    """Let cuDNN try its algorithms once for each size, and keep the fastest."""
+    if device.type != "cuda":
+        return nullcontext()
+    return torch.backends.cudnn.flags(enabled=True, benchmark=True)
+
+
+def _accelerated(network: nn.Module, acceleration: Acceleration) -> nn.Module:
+    if acceleration == "graphs":
+        return CudaGraphs(network)
+    if acceleration == "compile":
+        return torch.compile(network, mode="max-autotune", dynamic=False)  # type: ignore[return-value]
+    return network
+
+
+class CudaGraphs(nn.Module):
+    """Replays a network's kernels as they were recorded, one graph for each size of input.
+
+    Args:
+        network: on a GPU, without control flow that depends on values.
+        sizes: graphs kept; the one not used for longest is dropped, with its memory.
+    """
+
+    def __init__(self, network: nn.Module, sizes: int = 4) -> None:
+        super().__init__()
+        self.network = network
+        self.sizes = sizes
+        self._graphs: OrderedDict[torch.Size, tuple[torch.cuda.CUDAGraph, Tensor, Tensor]] = (
+            OrderedDict()
+        )
+
+    def forward(self, lr: Tensor) -> Tensor:
+        """As the network; the result is the caller's own."""
+        if lr.shape not in self._graphs:
+            if len(self._graphs) >= self.sizes:
+                self._graphs.popitem(last=False)
+            self._graphs[lr.shape] = self._record(lr)
+        self._graphs.move_to_end(lr.shape)
+        graph, source, result = self._graphs[lr.shape]
+        source.copy_(lr)
+        graph.replay()
+        return result.clone()
+
+    def _record(self, lr: Tensor) -> tuple[torch.cuda.CUDAGraph, Tensor, Tensor]:
+        source = lr.clone()
+        stream = torch.cuda.Stream(lr.device)
+        stream.wait_stream(torch.cuda.current_stream(lr.device))
+        with torch.cuda.stream(stream):
+            for _ in range(3):  # algorithms are chosen and memory is allocated before recording
+                self.network(source)
+        torch.cuda.current_stream(lr.device).wait_stream(stream)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            result = self.network(source)
+        return graph, source, result

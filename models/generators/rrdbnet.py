@@ -127,6 +127,11 @@ class RRDBNet(nn.Module):
         return self.unshuffle
 
     @property
+    def trunk(self) -> list[RRDB]:
+        """The residual blocks, in order."""
+        return cast(list[RRDB], list(self.body))
+
+    @property
     def upsampling(self) -> list[nn.Conv2d]:
         """The convolutions after each doubling."""
         names = (f"conv_up{step}" for step in range(1, self.doublings + 1))

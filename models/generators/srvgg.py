@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Self, cast
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -60,6 +60,16 @@ class SRVGGNetCompact(nn.Module):
             layers.append(_activation(activation, features))
         layers.append(nn.Conv2d(features, channels * scale**2, 3, padding=1))
         self.body = nn.ModuleList(layers)
+
+    @property
+    def convolutions(self) -> list[nn.Conv2d]:
+        """All convolutions, in order."""
+        return cast(list[nn.Conv2d], list(self.body[0::2]))
+
+    @property
+    def activations(self) -> list[nn.Module]:
+        """What follows each convolution but the last."""
+        return list(self.body[1::2])
 
     def forward(self, lr: Tensor) -> Tensor:
         """``(B, channels, H, W)`` in [0, 1] to ``(B, channels, H·scale, W·scale)``."""
