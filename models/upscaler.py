@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -20,17 +20,19 @@ from desra.resampling import resize_lanczos
 from desra.tile_planner import EXACT_OVERLAP, TilePlanner
 from desra.tiling import Grid, Patch, join_tiles, measure_reach, read_tile
 from models.generators import prepare_for_inference
+from models.generators.inference import Acceleration
 
 log = logging.getLogger(__name__)
 
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
+Alpha = Literal["network", "lanczos"]
 
 LARGEST_BATCH = 8
 """Tiles that a GPU gets at once, if they fit; more gain nothing."""
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 _PROBE = 64  # side of the image that memory is measured on
-_SCRATCH = 1.5  # oneDNN's copies in its own layout, measured: 770 bytes where tensors have 512
+_SCRATCH = 1.5  # copies inside oneDNN's kernels, measured: 770 bytes where tensors have 512
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 
 
@@ -51,6 +53,8 @@ class Upscaler(nn.Module):
             infinity in half precision is done again in float32.
         batch: tiles at once; None for one on the CPU and as many as fit, up to `LARGEST_BATCH`, on
             a GPU.
+        acceleration: of a GPU, see `models.generators.prepare_for_inference`; worth its time where
+            images are many and of one size.
         memory_share: the part of the available memory that may be used.
 
     Attributes:
@@ -70,15 +74,19 @@ class Upscaler(nn.Module):
         border: int = 16,
         precision: Precision = "auto",
         batch: int | None = None,
+        acceleration: Acceleration = "none",
         memory_share: float = 0.5,
     ) -> None:
         super().__init__()
-        _check(tile, overlap, border, precision, batch)
+        _check(tile, overlap, border, batch)
+        check_choice("precision", precision, get_args(Precision))
+        check_choice("acceleration", acceleration, get_args(Acceleration))
         self.generator = generator.eval()
         self.scale = int(generator.scale)  # type: ignore[arg-type]
         self.multiple = int(getattr(generator, "multiple", 1))
         self.tile, self.overlap, self.border = tile or None, overlap, border
-        self.precision, self.batch, self.memory_share = precision, batch, memory_share
+        self.precision, self.batch = precision, batch
+        self.acceleration, self.memory_share = acceleration, memory_share
         self.redone_tiles = 0
         self._networks: dict[tuple[torch.dtype, torch.device], nn.Module] = {}
         self._fitting_batch: int | None = None  # after memory ran out
@@ -123,9 +131,7 @@ class Upscaler(nn.Module):
         assert result is not None
         return result
 
-    def upscale_image(
-        self, pixels: NDArray, alpha: Literal["network", "lanczos"] = "network"
-    ) -> NDArray:
+    def upscale_image(self, pixels: NDArray, alpha: Alpha = "network") -> NDArray:
         """Upscale one image of 8 or 16 bits; its float version is never held as a whole.
 
         Args:
@@ -236,7 +242,9 @@ class Upscaler(nn.Module):
         """The generator made ready for its device and ``dtype``, once."""
         key = (dtype, self.device)
         if key not in self._networks:
-            self._networks[key] = prepare_for_inference(self.generator, self.device, dtype)
+            self._networks[key] = prepare_for_inference(
+                self.generator, self.device, dtype, self.acceleration
+            )
         return self._networks[key]
 
     @cached_property
@@ -253,11 +261,10 @@ class Upscaler(nn.Module):
         """Memory that the network takes for each pixel it reads, measured on a small image."""
         side = -(-_PROBE // self.multiple) * self.multiple
         probe = torch.zeros(1, 3, side, side, device=self.device)
-        if self.device.type == "cuda":
-            network = self._network(self._dtype)
-            network(probe)  # the first run also allocates what stays
-            return peak_on(self.device, lambda: network(probe)) / side**2
-        return _SCRATCH * peak_on(self.device, lambda: self.generator(probe)) / side**2
+        network = self._network(self._dtype)
+        network(probe)  # the first run also allocates what stays
+        peak = peak_on(self.device, lambda: network(probe)) / side**2
+        return peak if self.device.type == "cuda" else _SCRATCH * peak
 
     def _budget(self, images: Tensor) -> int:
         """Bytes that the network may take."""
@@ -295,13 +302,15 @@ def _not_finite(images: Tensor) -> Tensor:
     return ~torch.isfinite(images.flatten(1).sum(1, dtype=torch.float32))
 
 
-def _check(
-    tile: int | str | None, overlap: int | None, border: int, precision: str, batch: int | None
-) -> None:
+def _check(tile: int | str | None, overlap: int | None, border: int, batch: int | None) -> None:
     if tile != "auto" and not (tile is None or (isinstance(tile, int) and tile >= 0)):
         raise InputError(f"tile={tile}: give auto, or a side in pixels (0: the whole image)")
-    if precision not in ("auto", *_DTYPES):
-        raise InputError(f"precision={precision}: give one of auto, {', '.join(_DTYPES)}")
     for name, value, least in (("overlap", overlap, 0), ("border", border, 0), ("batch", batch, 1)):
         if value is not None and value < least:
             raise InputError(f"{name}={value}: at least {least}")
+
+
+def check_choice(name: str, value: str, known: Sequence[str]) -> None:
+    """Raise InputError where ``value`` is not one of ``known``."""
+    if value not in known:
+        raise InputError(f"{name}={value}: give one of {', '.join(known)}")

@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from time import perf_counter
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from lightning import LightningModule
 from numpy.typing import NDArray
@@ -17,12 +17,13 @@ from torch import nn
 from desra.errors import InputError
 from desra.files import Match
 from desra.image_task import Result, Sample
-from desra.image_writing import SUFFIXES, Format, output_suffix, write_image
+from desra.image_writing import Format, output_suffix, write_image
 from desra.images import Picture, read_image
 from desra.ledger import Row
 from desra.resampling import resize_lanczos
 from models.generators import load_generator
-from models.upscaler import Precision, Upscaler
+from models.generators.inference import Acceleration
+from models.upscaler import Alpha, Precision, Upscaler, check_choice
 from models.weight_mixing import load_mixed
 
 log = logging.getLogger(__name__)
@@ -50,6 +51,7 @@ class Upscaling(LightningModule):
         border: reflected pixels around the image.
         precision: of the generator.
         batch: tiles at once.
+        acceleration: of a GPU.
 
     Raises:
         InputError: weights or settings that cannot be used, or output among the input.
@@ -80,12 +82,13 @@ class Upscaling(LightningModule):
         suffix: str = "",
         format: Format = "auto",
         quality: int = 95,
-        alpha: Literal["network", "lanczos"] = "network",
+        alpha: Alpha = "network",
         tile: int | Literal["auto"] | None = "auto",
         overlap: int | None = None,
         border: int = 16,
         precision: Precision = "auto",
         batch: int | None = None,
+        acceleration: Acceleration = "none",
     ) -> None:
         super().__init__()
         self.output_dir = Path(output_dir)
@@ -99,6 +102,7 @@ class Upscaling(LightningModule):
             border=border,
             precision=precision,
             batch=batch,
+            acceleration=acceleration,
         )
         names = ("outscale", "suffix", "format", "quality", "alpha")
         self.settings = {name: getattr(self, name) for name in names}
@@ -106,13 +110,8 @@ class Upscaling(LightningModule):
         self.summary: dict[str, Any] = {}
 
     def _check(self, source: Path) -> None:
-        choices: dict[str, tuple[str, ...]] = {
-            "format": ("auto", *SUFFIXES),
-            "alpha": ("network", "lanczos"),
-        }
-        for name, known in choices.items():
-            if getattr(self, name) not in known:
-                raise InputError(f"{name}={getattr(self, name)}: give one of {', '.join(known)}")
+        check_choice("format", self.format, get_args(Format))
+        check_choice("alpha", self.alpha, get_args(Alpha))
         if self.outscale is not None and self.outscale <= 0:
             raise InputError(f"outscale={self.outscale}: must be above 0")
         if not 1 <= self.quality <= 100:
