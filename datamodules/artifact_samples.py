@@ -2,43 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.utils.data import DataLoader, Dataset
-from torch.utils.data.distributed import DistributedSampler
+from torch.utils.data import Dataset
 
 from datamodules.artifact_folders import IMAGE_ROLES, ArtifactTuple
-from datamodules.artifact_sides import ArtifactSide, ImagePair
+from datamodules.artifact_sides import ArtifactSide
 from datamodules.cache import ImageCache, Size
-from datamodules.crops import CropRule, Rounds, Window, draws_of, empty_images, put
+from datamodules.crop_batches import CropMaker, CropPlan
+from datamodules.crops import CropRule, Rounds, draws_of
+from datamodules.image_pairs import ImagePair
 from datamodules.mask_store import MaskStore
-
-
-@dataclass(frozen=True)
-class CropPlan:
-    """All that a reading process needs to make one training sample.
-
-    Attributes:
-        index: number of the sample in the run.
-        key: of the image.
-        paths: files of ``lr``, ``mse_sr`` and ``gan_sr``; the last two are one HR file for a pair.
-        window: where to cut.
-        mask: the cut mask as packed bits, or None for all false.
-        paired: whether this is an LR/HR pair.
-    """
-
-    index: int
-    key: str
-    paths: tuple[Path, Path, Path]
-    window: Window
-    mask: NDArray[np.uint8] | None
-    paired: bool
 
 
 class CropPlanner:
@@ -84,16 +63,22 @@ class CropPlanner:
         mask = self.masks[item.key]
         window = self.rule.window(draws_of(self.seed, index), item.lr_size, self.scale, mask)
         bits = np.packbits(window.cut_mask(mask, self.scale)) if mask.area else None
-        lr, mse_sr, gan_sr = (item.paths[role] for role in IMAGE_ROLES)
-        return CropPlan(index, item.key, (lr, mse_sr, gan_sr), window, bits, paired=False)
+        paths = {role: item.paths[role] for role in IMAGE_ROLES}
+        return CropPlan(index, item.key, paths, window, bits)
 
     def _pair_plan(self, index: int, pair: ImagePair) -> CropPlan:
         window = self.rule.window(draws_of(self.seed, index), pair.lr_size, self.scale)
-        return CropPlan(index, pair.key, (pair.lr, pair.hr, pair.hr), window, None, paired=True)
+        paths = {"mse_sr": pair.hr, "gan_sr": pair.hr}
+        if pair.lr is not None:
+            paths["lr"] = pair.lr
+        return CropPlan(index, pair.key, paths, window, paired=True)
 
 
-class CropMaker:
-    """Batches of plans: aligned crops of LR, MSE-SR, GAN-SR and mask.
+class ArtifactCropMaker(CropMaker):
+    """Batches of `CropPlanner`'s plans: crops of LR, MSE-SR and GAN-SR, with the mask.
+
+    A clean pair has its HR image as both MSE-SR and GAN-SR and an empty mask, so that its pseudo
+    ground truth is HR.
 
     Args:
         images: where the images come from.
@@ -102,40 +87,24 @@ class CropMaker:
     """
 
     def __init__(self, images: ImageCache, size: int, scale: int) -> None:
-        self.images, self.size, self.scale = images, size, scale
+        super().__init__(images, size, {"lr": 1, "mse_sr": scale, "gan_sr": scale})
 
     def __call__(self, plans: list[CropPlan]) -> dict[str, Any]:
-        """Make a batch.
+        """As `CropMaker`, and ``mask`` (B, 1, H, W) bool, ``paired`` (B,) bool.
 
-        Returns:
-            ``lr`` (B, 3, h, w), ``mse_sr`` and ``gan_sr`` (B, 3, H, W) uint8 with channels last in
-            memory, ``mask`` (B, 1, H, W) bool, ``paired`` (B,) bool, ``index`` (B,) int64 and
-            ``keys``. A pair has its HR image as both MSE-SR and GAN-SR and an empty mask, so that
-            its pseudo ground truth is HR.
-
-        Raises:
-            InputError: an image that cannot be read.
+        Also ``without_lr``: places of pairs whose LR has yet to be made.
         """
-        count, sr_size = len(plans), self.size * self.scale
-        images = [empty_images(count, size) for size in (self.size, sr_size, sr_size)]
-        mask = torch.zeros(count, 1, sr_size, sr_size, dtype=torch.bool)
+        batch = super().__call__(plans)
+        side = self.size * self.scales["gan_sr"]
+        mask = torch.zeros(len(plans), 1, side, side, dtype=torch.bool)
         for place, plan in enumerate(plans):
-            for role, path in enumerate(plan.paths):
-                put(
-                    images[role],
-                    place,
-                    plan.window.cut(self.images[path], self.scale if role else 1),
-                )
             if plan.mask is not None:
-                bits = np.unpackbits(plan.mask, count=sr_size * sr_size).view(bool)
-                mask[place, 0] = torch.from_numpy(bits.reshape(sr_size, sr_size))
-        return {
-            **dict(zip(IMAGE_ROLES, images, strict=True)),
-            "mask": mask,
-            "paired": torch.tensor([plan.paired for plan in plans]),
-            "index": torch.tensor([plan.index for plan in plans]),
-            "keys": [plan.key for plan in plans],
-        }
+                bits = np.unpackbits(plan.mask, count=side * side).view(bool)
+                mask[place, 0] = torch.from_numpy(bits.reshape(side, side))
+        batch["mask"] = mask
+        batch["paired"] = torch.tensor([plan.paired for plan in plans])
+        batch["without_lr"] = [place for place, plan in enumerate(plans) if "lr" not in plan.paths]
+        return batch
 
 
 class WholeImages(Dataset[dict[str, Any]]):
@@ -173,7 +142,7 @@ class WholeImages(Dataset[dict[str, Any]]):
         return len(self.groups)
 
     def __getitem__(self, place: int) -> dict[str, Any]:
-        """One batch: as `CropMaker` makes, without ``paired``, and with ``gt_mask`` if labelled."""
+        """One batch: images, ``mask``, ``index``, ``keys``, and ``gt_mask`` if labelled."""
         chosen = [self.items[number] for number in self.groups[place]]
         batch: dict[str, Any] = {
             role: _stack([self.images[item.paths[role]] for _, item in chosen])
@@ -185,36 +154,6 @@ class WholeImages(Dataset[dict[str, Any]]):
         batch["index"] = torch.tensor(self.groups[place])
         batch["keys"] = [item.key for _, item in chosen]
         return batch
-
-    def loader(
-        self, rank: int = 0, world_size: int = 1, num_workers: int = 0, pin_memory: bool = False
-    ) -> DataLoader[dict[str, Any]]:
-        """Every image once, on one of the ranks."""
-        return DataLoader(
-            self,
-            batch_size=None,
-            sampler=ShardSampler(self, rank, world_size),
-            num_workers=num_workers,
-            pin_memory=pin_memory,
-        )
-
-
-class ShardSampler(DistributedSampler):
-    """Every ``world_size``-th item, in order, none repeated to make the ranks even.
-
-    Lightning leaves a `DistributedSampler` in its place, and would put one that repeats items
-    in the place of any other.
-    """
-
-    def __init__(self, dataset: Dataset, rank: int, world_size: int) -> None:
-        super().__init__(dataset, world_size, rank, shuffle=False)
-        self.places = range(rank, len(dataset), world_size)  # type: ignore[arg-type]
-
-    def __iter__(self) -> Iterator[int]:
-        return iter(self.places)
-
-    def __len__(self) -> int:
-        return len(self.places)
 
 
 def _mask(store: MaskStore, item: ArtifactTuple) -> torch.Tensor:

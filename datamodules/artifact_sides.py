@@ -1,4 +1,4 @@
-"""The two sides of an artifact set, training and validation, and the image pairs mixed in."""
+"""The two sides of an artifact set, training and validation, with their masks."""
 
 from __future__ import annotations
 
@@ -19,38 +19,13 @@ from datamodules.artifact_folders import (
     find_artifact_set,
     read_mask_of,
 )
-from datamodules.cache import ImageCache, Size, image_size
+from datamodules.cache import ImageCache, Size
 from datamodules.mask_store import Mask, MaskStore
 from datamodules.problems import collect, raise_all, some
 from desra.errors import InputError
-from desra.files import Match, match_folders
 
 MaskSource = Literal["detected", "labelled"]
 _MASK_ROLES: dict[MaskSource, str] = {"detected": "mask", "labelled": "gt_mask"}
-
-
-@dataclass(frozen=True)
-class ImagePair:
-    """A high-resolution image with its low-resolution partner.
-
-    Attributes:
-        key: relative path without suffix.
-        lr, hr: the files.
-        lr_size: height and width of LR.
-        scale: the upscaling factor.
-    """
-
-    key: str
-    lr: Path
-    hr: Path
-    lr_size: Size
-    scale: int
-
-    @property
-    def sized_paths(self) -> list[tuple[Path, Size]]:
-        """Both files with their heights and widths."""
-        height, width = self.lr_size
-        return [(self.lr, self.lr_size), (self.hr, (height * self.scale, width * self.scale))]
 
 
 @dataclass
@@ -77,38 +52,11 @@ class ArtifactSide:
         ]
 
 
-@dataclass(frozen=True)
-class SplitRule:
-    """How validation images are chosen, see `DeSRAArtifacts`.
-
-    Raises:
-        InputError: settings that exclude each other.
-    """
-
-    val_root: str | None = None
-    val_list: str | None = None
-    val_share: float = 0.0
-    group_pattern: str | None = None
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if self.val_root and self.val_list:
-            raise InputError("data.val_root and data.val_list are both given; give one of them")
-        splits.compile_pattern(self.group_pattern)
-
-    def split(self, keys: Sequence[str]) -> set[str]:
-        """The keys, of one root, that validate."""
-        if self.val_list:
-            listed = splits.read_key_list(self.val_list, keys)
-            return set(splits.split_by_list(keys, listed, self.group_pattern)[1])
-        return set(splits.split_by_share(keys, self.val_share, self.seed, self.group_pattern)[1])
-
-
 def find_sides(
     root: str,
     method: str | None,
     folder_names: Mapping[str, str],
-    rule: SplitRule,
+    rule: splits.SplitRule,
     mask_source: MaskSource,
     mask_required: bool,
 ) -> tuple[ArtifactSide, ArtifactSide, list[str]]:
@@ -144,12 +92,12 @@ def find_sides(
 
 
 def _find_tuples(
-    root: str, method: str | None, folder_names: Mapping[str, str], rule: SplitRule
+    root: str, method: str | None, folder_names: Mapping[str, str], rule: splits.SplitRule
 ) -> tuple[list[ArtifactTuple], list[ArtifactTuple], list[str]]:
     found = _usable(find_artifact_set(root, method, folder_names))
     keys = [item.key for item in found.tuples]
     if not rule.val_root:
-        held = rule.split(keys)
+        held = rule.held_out(keys)
         train = [item for item in found.tuples if item.key not in held]
         val = [item for item in found.tuples if item.key in held]
         return train, val, found.left_out
@@ -178,36 +126,6 @@ def _read_masks(tuples: Sequence[ArtifactTuple], role: str, problems: list[str])
         return item.key, Mask(read_mask_of(item.paths[role], item.sr_size))
 
     return MaskStore(dict(collect(read, [item for item in tuples if role in item.paths], problems)))
-
-
-def find_pairs(hr_root: str, lr_root: str, scale: int) -> tuple[list[ImagePair], list[str]]:
-    """Match clean images with their low-resolution partners.
-
-    Returns:
-        pairs sorted by key, and what was left out, one line each.
-
-    Raises:
-        InputError: sizes that do not fit, no pair at all, or a root without images.
-    """
-
-    def read(match: Match) -> ImagePair:
-        lr, hr = match.paths["lr"], match.paths["hr"]
-        (lr_height, lr_width), (height, width) = image_size(lr), image_size(hr)
-        if (height, width) != (lr_height * scale, lr_width * scale):
-            raise InputError(
-                f"{hr}: {width}x{height} is not {scale} times its partner's {lr_width}x{lr_height};"
-                " crop one of them"
-            )
-        return ImagePair(match.key, lr, hr, (lr_height, lr_width), scale)
-
-    matches = match_folders({"lr": lr_root, "hr": hr_root})
-    left_out = [f"{match.key}: {match.error}" for match in matches if match.error]
-    problems: list[str] = []
-    pairs = collect(read, [match for match in matches if not match.error], problems)
-    raise_all(problems, hr_root)
-    if not pairs:
-        raise InputError(f"{hr_root}: no image has a partner in {lr_root}: {some(left_out)}")
-    return pairs, left_out
 
 
 def summary(

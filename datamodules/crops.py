@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from datamodules.cache import Size
 from datamodules.mask_store import Mask, Origin
+from datamodules.randomness import Purpose, generator_of
 from desra.errors import InputError
 
 
@@ -83,26 +83,15 @@ class Draws:
     turns: float
 
 
-_IMAGE_STREAM, _CROP_STREAM = 0, 1
-
-
 def draws_of(seed: int, index: int) -> Draws:
-    """The draws of sample ``index``: Philox, keyed by the seed, with the index in its counter."""
-    numbers = _generator(seed, index, _CROP_STREAM).random(len(Draws.__dataclass_fields__))
+    """The draws of sample ``index``."""
+    numbers = generator_of(seed, Purpose.CROP, index).random(len(Draws.__dataclass_fields__))
     return Draws(*numbers.tolist())
 
 
 def shuffled(count: int, seed: int, round_number: int) -> NDArray[np.int64]:
     """The order in which ``count`` images are visited in one round over all of them."""
-    return _generator(seed, round_number, _IMAGE_STREAM).permutation(count)
-
-
-def _generator(seed: int, index: int, stream: int) -> np.random.Generator:
-    # The low words of the counter are for the numbers within a sample; the high ones tell samples
-    # and streams apart, so that no two sequences overlap.
-    return np.random.Generator(
-        np.random.Philox(key=seed % 2**64, counter=np.array([0, 0, index, stream], np.uint64))
-    )
+    return generator_of(seed, Purpose.IMAGE_ORDER, round_number).permutation(count)
 
 
 @dataclass
@@ -184,23 +173,3 @@ class CropRule:
         )
         flip = self.flip and draws.flip < 0.5
         return Window(top, left, size, flip, int(draws.turns * 4) if self.rotate else 0)
-
-
-def empty_images(count: int, size: int) -> torch.Tensor:
-    """Uninitialised uint8 images, ``(count, 3, size, size)`` with the channels last in memory."""
-    return torch.empty(count, size, size, 3, dtype=torch.uint8).permute(0, 3, 1, 2)
-
-
-def put(images: torch.Tensor, place: int, pixels: NDArray[np.uint8]) -> None:
-    """Copy ``(size, size, 3)`` pixels to ``images[place]`` of `empty_images`."""
-    images.permute(0, 2, 3, 1)[place].numpy()[:] = pixels
-
-
-def to_unit_range(batch: Mapping[str, object], names: tuple[str, ...]) -> dict[str, object]:
-    """The batch with its uint8 images as float32 in [0, 1], on the device where they are."""
-    changed = dict(batch)
-    for name in names:
-        image = changed.get(name)
-        if isinstance(image, torch.Tensor) and image.dtype == torch.uint8:
-            changed[name] = image.to(torch.float32).div_(255)
-    return changed

@@ -4,40 +4,32 @@ from __future__ import annotations
 
 import logging
 import math
-import os
-from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import torch
-from lightning import LightningDataModule
 from lightning.pytorch.utilities import rank_zero_only
 from numpy.typing import NDArray
 from rich.console import Console
 from torch.utils.data import DataLoader
 
 from datamodules.artifact_folders import FOLDER_NAMES, IMAGE_ROLES
-from datamodules.artifact_samples import CropMaker, CropPlanner, WholeImages
-from datamodules.artifact_sides import (
-    ArtifactSide,
-    ImagePair,
-    MaskSource,
-    SplitRule,
-    find_pairs,
-    find_sides,
-    summary,
-)
-from datamodules.cache import ImageCache
-from datamodules.crops import CropRule, to_unit_range
+from datamodules.artifact_samples import ArtifactCropMaker, CropPlanner, WholeImages
+from datamodules.artifact_sides import ArtifactSide, MaskSource, find_sides, summary
+from datamodules.crops import CropRule
+from datamodules.degradations import Degradation
+from datamodules.image_pairs import ImagePair, find_pairs
 from datamodules.mask_store import MaskStore, Origin, UpdateMode
 from datamodules.problems import raise_all, some
 from datamodules.sample_stream import SampleStream
+from datamodules.splits import SplitRule
+from datamodules.training_data import TrainingData
 from desra.errors import InputError
 
 log = logging.getLogger(__name__)
 
 
-class DeSRAArtifacts(LightningDataModule):
+class DeSRAArtifacts(TrainingData):
     """Tuples for finetuning and whole images for validation.
 
     Training batches are dicts: ``lr`` (B, 3, h, w), ``mse_sr``, ``gan_sr`` (B, 3, H, W) float32 in
@@ -72,7 +64,8 @@ class DeSRAArtifacts(LightningDataModule):
         flip: mirror half of the crops.
         rotate: turn crops by multiples of 90 degrees.
         hr_root: clean images to mix in, so that the generator forgets nothing.
-        hr_lr_root: their low-resolution partners.
+        hr_lr_root: their low-resolution partners; null: made by ``hr_degradation``.
+        hr_degradation: null: Real-ESRGAN's second-order degradations.
         hr_ratio: share of crops from them.
         cache_gb: gigabytes of decoded images to keep in memory, a process.
         num_workers: reading processes a rank; null: none if all images fit in the cache, else half
@@ -83,6 +76,8 @@ class DeSRAArtifacts(LightningDataModule):
     Raises:
         InputError: (in `setup`) anything that would stop training later, all of it listed.
     """
+
+    image_roles = IMAGE_ROLES
 
     def __init__(
         self,
@@ -104,25 +99,24 @@ class DeSRAArtifacts(LightningDataModule):
         rotate: bool = True,
         hr_root: str | None = None,
         hr_lr_root: str | None = None,
+        hr_degradation: Degradation | None = None,
         hr_ratio: float = 0.25,
         cache_gb: float = 4.0,
         num_workers: int | None = None,
         test_split: Literal["train", "val", "all"] = "val",
         seed: int = 0,
     ) -> None:
-        super().__init__()
+        super().__init__(batch_size, epoch_steps, cache_gb, num_workers)
         self.root, self.method = root, method
         self.folder_names = {**FOLDER_NAMES, **(folder_names or {})}
         self.mask_source, self.mask_required = mask_source, mask_required
         self.split_rule = SplitRule(val_root, val_list, val_share, group_pattern, seed)
         self.crop_rule = CropRule(gt_crop, artifact_bias, artifact_origin, flip, rotate)
-        self.batch_size, self.epoch_steps = batch_size, epoch_steps
         self.hr_root, self.hr_lr_root, self.hr_ratio = hr_root, hr_lr_root, hr_ratio
-        self.num_workers, self.test_split, self.seed = num_workers, test_split, seed
-        self.images = ImageCache(int(cache_gb * 1e9))
+        self.hr_degradation = hr_degradation
+        self.test_split, self.seed = test_split, seed
         self.train, self.val = ArtifactSide(), ArtifactSide()
         self.pairs: list[ImagePair] = []
-        self._stream: SampleStream | None = None
         self._check_settings()
 
     def _check_settings(self) -> None:
@@ -132,10 +126,8 @@ class DeSRAArtifacts(LightningDataModule):
             raise InputError(f"data.test_split={self.test_split}: give train, val or all")
         if not 0 <= self.hr_ratio < 1:
             raise InputError(f"data.hr_ratio={self.hr_ratio}: give a share from 0 to less than 1")
-        if self.batch_size < 1:
-            raise InputError(f"data.batch_size={self.batch_size}: give at least 1")
-        if bool(self.hr_root) != bool(self.hr_lr_root):
-            raise InputError("data.hr_root and data.hr_lr_root: give both, or neither")
+        if self.hr_lr_root and not self.hr_root:
+            raise InputError("data.hr_lr_root: give data.hr_root, the clean images, as well")
         unknown = ", ".join(sorted(self.folder_names.keys() - FOLDER_NAMES.keys()))
         if unknown:
             roles = ", ".join(FOLDER_NAMES)
@@ -167,9 +159,10 @@ class DeSRAArtifacts(LightningDataModule):
         )
         scale = train.tuples[0].scale
         self.crop_rule.size(scale)
-        if self.hr_root and self.hr_lr_root and self.hr_ratio:
+        if self.hr_root and self.hr_ratio:
             self.pairs, unpaired = find_pairs(self.hr_root, self.hr_lr_root, scale)
             left_out += unpaired
+            self._check_degradation(scale)
         # Training images have the first claim on the memory, then those validated again and again.
         pairs = [sized for pair in self.pairs for sized in pair.sized_paths]
         raise_all(self.images.load(train.sized_paths + self.val.sized_paths + pairs), self.root)
@@ -199,28 +192,25 @@ class DeSRAArtifacts(LightningDataModule):
         planner = CropPlanner(
             self.train, self.pairs, self.hr_ratio, self.crop_rule, self.scale, self.seed
         )
-        rank, world_size = self._rank()
-        steps = self.epoch_steps or math.ceil(
-            len(self.train.tuples) / (1 - planner.pair_ratio) / (world_size * self.batch_size)
-        )
+        rank, world_size = self.rank
+        tuples_a_step = (1 - planner.pair_ratio) * world_size * self.batch_size
         pairs = [sized for pair in self.pairs for sized in pair.sized_paths]
-        paths = [path for path, _ in self.train.sized_paths + pairs]
         self._stream = SampleStream(
             planner,
-            CropMaker(self.images, self.crop_rule.size(self.scale), self.scale),
+            ArtifactCropMaker(self.images, self.crop_rule.size(self.scale), self.scale),
             self.batch_size,
-            steps,
+            self.epoch_steps or math.ceil(len(self.train.tuples) / tuples_a_step),
             rank,
             world_size,
-            self._workers(paths),
-            self._pin_memory(),
-            self._unfinished,
+            self.workers_for(path for path, _ in self.train.sized_paths + pairs),
+            self.pin_memory,
+            unfinished=self.unfinished_steps,
         )
         return self._stream
 
     def val_dataloader(self) -> DataLoader[dict[str, Any]] | list[Any]:
         """Whole validation images, one at a time, each on one rank."""
-        return self._shared_out([self.val]) if self.val.tuples else []
+        return self._evaluation([self.val]) if self.val.tuples else []
 
     def test_dataloader(self) -> DataLoader[dict[str, Any]]:
         """Whole images of ``test_split``, one at a time, each on one rank.
@@ -229,7 +219,11 @@ class DeSRAArtifacts(LightningDataModule):
             InputError: there are none, or fewer than processes.
         """
         sides = {"train": [self.train], "val": [self.val], "all": [self.train, self.val]}
-        return self._shared_out(sides[self.test_split])
+        return self._evaluation(sides[self.test_split])
+
+    def _evaluation(self, sides: list[ArtifactSide]) -> DataLoader[dict[str, Any]]:
+        images = WholeImages(sides, self.images)
+        return self.evaluation_loader(images, self.workers_for(images.paths))
 
     def detection_dataloader(self, batch_size: int = 1) -> DataLoader[dict[str, Any]]:
         """Whole training images with their present masks, each on one rank.
@@ -237,39 +231,31 @@ class DeSRAArtifacts(LightningDataModule):
         Args:
             batch_size: at most so many images in a batch; those in it are of one size.
         """
-        return self._loader(WholeImages([self.train], self.images, batch_size))
-
-    def _shared_out(self, sides: list[ArtifactSide]) -> DataLoader[dict[str, Any]]:
-        images = WholeImages(sides, self.images)
-        _, world_size = self._rank()
-        if len(images) < world_size:
-            raise InputError(
-                f"{self.root}: {len(images)} images to evaluate for {world_size} process(es); give "
-                "more images (data.val_share, data.val_root, data.test_split) or fewer devices"
-            )
-        return self._loader(images)
-
-    def _loader(self, images: WholeImages) -> DataLoader[dict[str, Any]]:
-        return images.loader(*self._rank(), self._workers(images.paths), self._pin_memory())
+        images = WholeImages([self.train], self.images, batch_size)
+        rank, world_size = self.rank
+        places = range(rank, len(images), world_size)
+        return self.ready_loader(images, places, self.workers_for(images.paths))
 
     def on_after_batch_transfer(self, batch: dict[str, Any], dataloader_idx: int) -> dict[str, Any]:
-        """8-bit images to float32 in [0, 1], on the device."""
-        return to_unit_range(batch, IMAGE_ROLES)
+        """8-bit images to float32 in [0, 1]; LR of clean images made, on the device."""
+        places = batch.pop("without_lr", None)
+        batch = super().on_after_batch_transfer(batch, dataloader_idx)
+        if places:
+            numbers = [batch["index"][place].item() for place in places]
+            step = numbers[0] // (self.batch_size * self.rank[1])
+            hr = batch["gan_sr"][places].contiguous()
+            batch["lr"][places] = self._degradation()(hr, self.seed, step, numbers)
+        return batch
 
-    def _rank(self) -> tuple[int, int]:
-        trainer = self.trainer
-        return (trainer.global_rank, trainer.world_size) if trainer else (0, 1)
+    def _degradation(self) -> Degradation:
+        return self.hr_degradation or Degradation(scale=self.scale)
 
-    def _pin_memory(self) -> bool:
-        return self.trainer is not None and self.trainer.strategy.root_device.type == "cuda"
-
-    def _workers(self, paths: Iterable[Path]) -> int:
-        if self.num_workers is not None:
-            return self.num_workers
-        if self.images.holds(paths):
-            return 0
-        local_ranks = self.trainer.num_devices if self.trainer else 1
-        return min(4, max((os.cpu_count() or 1) // (2 * local_ranks), 1))
+    def _check_degradation(self, scale: int) -> None:
+        if self.hr_degradation is not None and self.hr_degradation.scale != scale:
+            raise InputError(
+                f"data.hr_degradation.scale={self.hr_degradation.scale}: give the artifact set's, "
+                f"{scale}"
+            )
 
     # Masks and state
 
@@ -303,15 +289,3 @@ class DeSRAArtifacts(LightningDataModule):
             InputError: the checkpoint's masks are of other images.
         """
         self.masks.load_state_dict(state_dict["masks"])
-
-    def _unfinished(self) -> int:
-        """1 while a training step is under way, else 0."""
-        if self.trainer is None:
-            return 0
-        progress: Any = self.trainer.fit_loop.epoch_loop.batch_progress.current
-        return max(progress.ready - progress.processed, 0)
-
-    def teardown(self, stage: str | None = None) -> None:
-        """End the reading processes."""
-        if self._stream is not None:
-            self._stream.close()

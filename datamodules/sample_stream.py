@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import islice
 from typing import Any, Protocol
 
 from torch.utils.data import DataLoader, Dataset
@@ -45,6 +46,7 @@ class SampleStream:
         world_size: number of processes.
         num_workers: reading processes; 0 reads in this one.
         pin_memory: hand out page-locked memory, for a GPU.
+        prepared: batches that the reading processes make ahead, together.
         unfinished: how many of the batches handed out have not been trained on as a checkpoint is
             made; they are not counted in it.
 
@@ -62,13 +64,18 @@ class SampleStream:
         world_size: int = 1,
         num_workers: int = 0,
         pin_memory: bool = False,
+        prepared: int = 8,
         unfinished: Callable[[], int] = lambda: 0,
     ) -> None:
         self.planner, self.batch_size, self.epoch_steps = planner, batch_size, epoch_steps
         self.rank, self.world_size = rank, world_size
         self.unfinished = unfinished
         self.position = 0
-        self._make, self._num_workers, self._pin_memory = make, num_workers, pin_memory
+        self._make = make
+        self._options: dict[str, Any] = {"num_workers": num_workers, "pin_memory": pin_memory}
+        if num_workers > 0:
+            self._options["persistent_workers"] = True
+            self._options["prefetch_factor"] = max(-(-prepared // num_workers), 2)
         self._loader: DataLoader | None = None
         self._batches: Iterator[Batch | InputError] | None = None
         self._prepared_for: tuple[int, int] | None = None
@@ -83,27 +90,39 @@ class SampleStream:
 
     def __iter__(self) -> Iterator[Batch]:
         for _ in range(self.epoch_steps):
-            batch = next(self._up_to_date())
-            if isinstance(batch, InputError):
-                raise batch
+            batch = self._next_batch()
             self.position += self.step_samples
-            self._prepared_for = (self.position, self.planner.version)
             yield batch
 
-    def _up_to_date(self) -> Iterator[Batch | InputError]:
-        """The prepared batches, begun anew if the position or the source is not theirs any more."""
+    def _next_batch(self) -> Batch:
+        """This rank's batch at the present position."""
+        return next(self._read(1, self.position + self.step_samples))
+
+    def _read(self, count: int, next_position: int) -> Iterator[Batch]:
+        """Prepared batches, begun anew if those at hand are not for this position or version.
+
+        Args:
+            count: how many of `rank_indices`.
+            next_position: where those after them belong.
+
+        Raises:
+            InputError: an image that cannot be read.
+        """
         if self._loader is None:
             self._loader = DataLoader(
                 _Maker(self._make),
                 batch_sampler=_Plans(self),
-                num_workers=self._num_workers,
                 collate_fn=_as_it_is,
-                persistent_workers=self._num_workers > 0,
-                pin_memory=self._pin_memory,
+                **self._options,
             )
         if self._batches is None or self._prepared_for != (self.position, self.planner.version):
             self._batches = iter(self._loader)
-        return self._batches
+        self._prepared_for = (next_position, self.planner.version)
+        for batch in islice(self._batches, count):
+            if isinstance(batch, InputError):
+                self._batches = None
+                raise batch
+            yield batch
 
     def rank_indices(self) -> Iterator[list[int]]:
         """The numbers of this rank's samples, a step at a time, from the present position on."""

@@ -5,17 +5,51 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from desra.errors import InputError
 
 
-def compile_pattern(pattern: str | None) -> None:
-    """Raise InputError if ``pattern`` is no regular expression."""
-    try:
-        re.compile(pattern or "")
-    except re.error as error:
-        raise InputError(f"data.group_pattern={pattern}: {error}") from error
+@dataclass(frozen=True)
+class SplitRule:
+    """How validation images are chosen.
+
+    Attributes:
+        val_root: they have a root of their own.
+        val_list: text file with their keys, one a line.
+        val_share: share of the images, where neither is given.
+        group_pattern: see `group_of`; groups are never on both sides.
+        seed: of the share.
+
+    Raises:
+        InputError: settings that exclude each other, or no regular expression.
+    """
+
+    val_root: str | None = None
+    val_list: str | None = None
+    val_share: float = 0.0
+    group_pattern: str | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.val_root and self.val_list:
+            raise InputError("data.val_root and data.val_list are both given; give one of them")
+        try:
+            re.compile(self.group_pattern or "")
+        except re.error as error:
+            raise InputError(f"data.group_pattern={self.group_pattern}: {error}") from error
+
+    def held_out(self, keys: Sequence[str]) -> set[str]:
+        """Which keys of one root validate.
+
+        Raises:
+            InputError: see `read_key_list`, `split_by_list` and `split_by_share`.
+        """
+        if self.val_list:
+            listed = read_key_list(self.val_list, keys)
+            return set(split_by_list(keys, listed, self.group_pattern)[1])
+        return set(split_by_share(keys, self.val_share, self.seed, self.group_pattern)[1])
 
 
 def group_of(key: str, pattern: str | None) -> str:

@@ -1,18 +1,9 @@
 import numpy as np
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from datamodules.crops import (
-    CropRule,
-    Rounds,
-    Window,
-    draws_of,
-    empty_images,
-    put,
-    to_unit_range,
-)
+from datamodules.crops import CropRule, Rounds, Window, draws_of
 from datamodules.mask_store import Mask
 from desra.errors import InputError
 
@@ -143,16 +134,3 @@ def test_refuses_settings_out_of_range(wrong):
 def test_refuses_crops_that_are_no_multiple_of_the_scale(gt_crop):
     with pytest.raises(InputError, match=f"gt_crop={gt_crop}"):
         CropRule(gt_crop).size(4)
-
-
-def test_batches_are_8_bit_until_they_are_on_the_device_and_keep_channels_last():
-    images = empty_images(2, 5)
-    pixels = np.random.default_rng(0).integers(0, 256, (2, 5, 5, 3), np.uint8)
-    for place in range(2):
-        put(images, place, pixels[place])
-    batch = to_unit_range({"lr": images, "keys": ["a", "b"], "mask": images > 0}, ("lr", "gan_sr"))
-    assert batch["keys"] == ["a", "b"]
-    assert batch["mask"].dtype == torch.bool
-    assert batch["lr"].is_contiguous(memory_format=torch.channels_last)
-    expected = torch.from_numpy(pixels.transpose(0, 3, 1, 2).astype(np.float32)) / 255
-    assert torch.equal(batch["lr"], expected)

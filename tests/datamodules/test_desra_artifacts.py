@@ -9,6 +9,7 @@ from hydra import compose, initialize
 from hydra.utils import instantiate
 from lightning import LightningModule, Trainer
 
+from datamodules.degradations import Degradation
 from datamodules.desra_artifacts import DeSRAArtifacts
 from desra.errors import InputError
 from desra.images import read_mask, read_rgb, write_png
@@ -141,6 +142,32 @@ def test_mixed_in_pairs_have_hr_as_pseudo_ground_truth(root, tmp_path):
     write_png(tmp_path / "clean/HR/1.png", np.zeros((40, 56, 3), np.uint8))
     with pytest.raises(InputError, match="56x40 is not 4 times its partner's 14x12"):
         data_of(root, **folders)
+
+
+def test_clean_images_without_partners_are_degraded_on_the_device(root, tmp_path):
+    rng = np.random.default_rng(0)
+    for number in range(3):
+        coarse = rng.integers(0, 256, (6, 7, 3), np.uint8)
+        write_png(tmp_path / "clean" / f"{number}.png", coarse.repeat(8, 0).repeat(8, 1))
+    options = {"hr_root": str(tmp_path / "clean"), "hr_ratio": 0.5, "epoch_steps": 3}
+
+    def batches(**more):
+        data = data_of(root, **options, **more)
+        return [data.on_after_batch_transfer(batch, 0) for batch in take(data, 3)]
+
+    whole = batches()
+    for batch in whole:
+        clean = batch["paired"]
+        assert clean.float().mean() == 0.5
+        assert "without_lr" not in batch
+        assert torch.equal(batch["mse_sr"][clean], batch["gan_sr"][clean])
+        small = torch.nn.functional.avg_pool2d(batch["gan_sr"], 4)
+        error = (batch["lr"] - small).abs().mean((1, 2, 3))
+        assert (error[clean] > 0.01).all()
+        assert (error[clean] < 0.3).all()
+    assert all_same(batches(num_workers=1), whole)
+    with pytest.raises(InputError, match="scale=2: give the artifact set's, 4"):
+        batches(hr_degradation=Degradation(scale=2))
 
 
 # Masks that change
@@ -397,7 +424,7 @@ def test_says_what_it_found(root, capsys, caplog):
         ({"mask_source": "drawn"}, "mask_source=drawn"),
         ({"val_root": "a", "val_list": "b"}, "both given"),
         ({"hr_ratio": 1.0}, "hr_ratio=1.0"),
-        ({"hr_root": "a"}, "give both"),
+        ({"hr_lr_root": "a"}, "give data.hr_root"),
         ({"batch_size": 0}, "batch_size=0"),
         ({"test_split": "some"}, "test_split=some"),
         ({"folder_names": {"masks": "M"}}, "no role masks"),

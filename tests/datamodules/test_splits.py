@@ -3,7 +3,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from datamodules.splits import (
-    compile_pattern,
+    SplitRule,
     group_of,
     read_key_list,
     refuse_straddling,
@@ -98,4 +98,4 @@ def test_groups_are_the_first_group_or_the_whole_match_or_the_key():
     assert group_of("p1_s3", r"^p\d") == "p1"
     assert group_of("other", r"^p\d") == group_of("other", None) == "other"
     with pytest.raises(InputError, match="group_pattern"):
-        compile_pattern("(")
+        SplitRule(group_pattern="(")

@@ -1,0 +1,22 @@
+"""Clean images to low-resolution ones: the second-order degradations of Real-ESRGAN."""
+
+from datamodules.degradations.filters import UnsharpMask, filter_images
+from datamodules.degradations.jpeg import compress_jpeg
+from datamodules.degradations.kernels import BlurKernels, sinc_kernels
+from datamodules.degradations.noise import add_gaussian_noise, add_poisson_noise
+from datamodules.degradations.pipeline import Degradation, Round
+from datamodules.degradations.resize import Resize, resize
+
+__all__ = [
+    "BlurKernels",
+    "Degradation",
+    "Resize",
+    "Round",
+    "UnsharpMask",
+    "add_gaussian_noise",
+    "add_poisson_noise",
+    "compress_jpeg",
+    "filter_images",
+    "resize",
+    "sinc_kernels",
+]
