@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from PIL import UnidentifiedImageError
 from desra.errors import InputError
 from desra.files import atomic_path
 
-MAX_PIXELS = 2**28
+MAX_PIXELS = int(os.environ.get("DESRA_MAX_PIXELS", 2**28))
 """Largest image read by default, in pixels (16384 × 16384); a guard against decompression bombs."""
 
 # The guard is `max_pixels`, with an error of ours; Pillow's own only warns below twice its limit.
@@ -60,8 +61,8 @@ def read_image(path: str | Path, max_pixels: int = MAX_PIXELS) -> Picture:
             width, height = image.size
             if width * height > max_pixels:
                 raise InputError(
-                    f"{path}: {width}x{height} is more than max_pixels={max_pixels}; "
-                    "raise max_pixels if the image is meant to be that large"
+                    f"{path}: {width}x{height} is more than {max_pixels} pixels; if it is meant "
+                    "to be that large, set the environment variable DESRA_MAX_PIXELS"
                 )
             image.load()
             return Picture(
