@@ -17,7 +17,7 @@ from typing import Any
 
 import llvmlite.binding
 from llvmlite import ir
-from numba import types
+from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
@@ -132,6 +132,26 @@ def emitting(emit: Callable[..., None], *arguments: types.Type) -> tuple[Any, An
         return context.get_dummy_value()
 
     return types.void(*arguments), generate
+
+
+def kernel(*, parallel: bool = False, fastmath: frozenset[str] = frozenset()) -> Any:
+    """A decorator that compiles a function with Numba at its first call.
+
+    The machine code is kept on disk, unless there is no folder for it that can be written.
+
+    Args:
+        parallel: run its ``prange`` on several threads (`numba_threads`).
+        fastmath: LLVM's freedoms with arithmetic that it may take.
+    """
+    options: dict[str, Any] = {"nogil": True, "parallel": parallel, "fastmath": set(fastmath)}
+
+    def compile_function(function: Callable[..., Any]) -> Any:
+        try:
+            return njit(cache=True, **options)(function)
+        except RuntimeError:
+            return njit(**options)(function)
+
+    return compile_function
 
 
 def vector_code(function: Callable[..., tuple[Any, Any]]) -> Any:

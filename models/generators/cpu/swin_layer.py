@@ -11,15 +11,17 @@ import math
 
 import numpy as np
 import torch
-from numba import get_thread_id, njit, prange
+from numba import get_thread_id, prange
 from torch import Tensor, nn
 
 from models.generators.cpu.activations import gelus, softmax_row
-from models.generators.cpu.simd import FLOAT, PANEL, ROWS, multiply_panel
+from models.generators.cpu.simd import FLOAT, PANEL, ROWS, kernel, multiply_panel
 from models.generators.cpu.winograd import Array, FeatureMap, numba_threads, round_up, scratch
 from models.generators.swinir_blocks import MASKED, SwinLayer
 
-_FAST = {"reassoc", "contract", "nsz"}  # sums in vectors; NaN and infinity stay what they are
+_FAST = frozenset(
+    {"reassoc", "contract", "nsz"}
+)  # sums in vectors; NaN and infinity stay what they are
 
 
 class FastSwinLayer:
@@ -122,7 +124,7 @@ def _panels(weight: Tensor) -> Array:
     return filled.float().view(-1, PANEL, inputs).transpose(1, 2).contiguous().numpy()
 
 
-@njit(cache=True, nogil=True, fastmath=_FAST)
+@kernel(fastmath=_FAST)
 def _multiply(rows, panels, out):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
     """``out[:, :16·panels] = rows[:, :depth] @ panels``."""
     depth = panels.shape[1]
@@ -139,7 +141,7 @@ def _multiply(rows, panels, out):  # type: ignore[no-untyped-def]  # pragma: no 
             )
 
 
-@njit(cache=True, nogil=True, fastmath=_FAST)
+@kernel(fastmath=_FAST)
 def _normalise(values, count, epsilon, out):  # type: ignore[no-untyped-def]  # pragma: no cover
     """Layer normalisation of the first ``count`` values, and a one behind them."""
     total = np.float32(0)
@@ -155,7 +157,7 @@ def _normalise(values, count, epsilon, out):  # type: ignore[no-untyped-def]  # 
     out[count] = np.float32(1)
 
 
-@njit(cache=True, nogil=True, fastmath=_FAST)
+@kernel(fastmath=_FAST)
 def _attend(qkv, size, biases, keys, attention, attended):  # type: ignore[no-untyped-def]  # pragma: no cover
     """All heads of one window: ``(positions, 3·heads·size)`` to ``(positions, heads·size)``."""
     heads, positions, columns = biases.shape
@@ -195,7 +197,7 @@ def _attend(qkv, size, biases, keys, attention, attended):  # type: ignore[no-un
                 )
 
 
-@njit(cache=True, nogil=True)
+@kernel()
 def _pixel(position, top, left, window, shift, height, width):  # type: ignore[no-untyped-def]  # pragma: no cover
     """Where a window's position lies in the map, the image having been shifted in a circle."""
     y = (top * window + position // window + shift) % height
@@ -203,7 +205,7 @@ def _pixel(position, top, left, window, shift, height, width):  # type: ignore[n
     return y + 1, x + 1
 
 
-@njit(parallel=True, cache=True, nogil=True, fastmath=_FAST)
+@kernel(parallel=True, fastmath=_FAST)
 def _apply(  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
     features,
     height,

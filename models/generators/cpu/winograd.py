@@ -10,11 +10,11 @@ from typing import NamedTuple
 import numba
 import numpy as np
 import torch
-from numba import njit, prange
+from numba import prange
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from models.generators.cpu.simd import FLOAT, PANEL, ROWS, multiply_panel
+from models.generators.cpu.simd import FLOAT, PANEL, ROWS, kernel, multiply_panel
 from models.generators.cpu.winograd_tiles import (
     LANES,
     OUTPUTS,
@@ -225,7 +225,7 @@ def _array(tensor: Tensor) -> Array:
     return tensor.detach().float().cpu().numpy()
 
 
-@njit(parallel=True, cache=True, nogil=True)
+@kernel(parallel=True)
 def _convolve(  # type: ignore[no-untyped-def]
     source,
     panels,
