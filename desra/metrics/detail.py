@@ -1,0 +1,116 @@
+"""Whether detail was kept where nothing was wrong: PSNR and LPIPS of a part of each image.
+
+Both compare 8-bit images, as they are written to files.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torchvision.models import AlexNet_Weights, SqueezeNet1_1_Weights, VGG16_Weights
+
+from desra.download import fetch
+from desra.errors import InputError
+
+HIGHEST_PSNR = 58.92
+"""PSNR in dB of two 8-bit images that differ by no more than rounding does, 1/12 of a squared
+level. Equal images get it instead of infinity, so that means over images stay finite."""
+
+_ROUNDING = 1 / 12
+BACKBONES: dict[str, Any] = {
+    "alex": AlexNet_Weights.IMAGENET1K_V1,
+    "squeeze": SqueezeNet1_1_Weights.IMAGENET1K_V1,
+    "vgg": VGG16_Weights.IMAGENET1K_V1,
+}
+_SMALLEST_SIDE = 64  # below it AlexNet's poolings have nothing left
+
+Backbone = Literal["alex", "squeeze", "vgg"]
+
+
+def region_psnr(images: Tensor, reference: Tensor, region: Tensor) -> Tensor:
+    """Peak signal-to-noise ratio over the pixels and channels of a region, in dB.
+
+    Args:
+        images: uint8 ``(B, 3, H, W)``.
+        reference: likewise.
+        region: bool ``(B, 1, H, W)``, true on the pixels that count.
+
+    Returns:
+        float64 ``(B,)``, at most `HIGHEST_PSNR`; NaN where the region is empty.
+
+    Example:
+        >>> images = torch.full((2, 3, 4, 4), 100, dtype=torch.uint8)
+        >>> region = torch.zeros(2, 1, 4, 4, dtype=torch.bool)
+        >>> region[0, ..., :2] = True
+        >>> region_psnr(images, images + 5, region)  # 10 log10(255² / 25), and nothing to compare
+        tensor([34.1514,     nan], dtype=torch.float64)
+    """
+    squares = (images.short() - reference.short()).int().square().sum(1, keepdim=True)
+    total = (squares * region).sum((1, 2, 3), dtype=torch.float64)
+    mean = total / (images.shape[1] * region.sum((1, 2, 3)))
+    return 10 * torch.log10(255**2 / mean.clamp(min=_ROUNDING))
+
+
+class RegionLPIPS(nn.Module):
+    """LPIPS (Zhang et al., CVPR 2018) over a region, per pixel of it.
+
+    Outside the region the reference is put into the image, so that the distance there is zero but
+    for what receptive fields carry out of the region; and the mean over the image is divided by the
+    region's share. Of the whole image as the region it is LPIPS as usual.
+
+    Args:
+        backbone: network whose features are compared.
+
+    Raises:
+        InputError: the backbone's weights are not on this machine and cannot be downloaded.
+    """
+
+    def __init__(self, backbone: Backbone = "alex") -> None:
+        super().__init__()
+        if backbone not in BACKBONES:
+            raise InputError(f"lpips={backbone}: give one of {', '.join(BACKBONES)}")
+        fetch_backbone(backbone)
+        from torchmetrics.image import LearnedPerceptualImagePatchSimilarity
+
+        self.backbone = backbone
+        self.metric = LearnedPerceptualImagePatchSimilarity(
+            backbone, normalize=True, sync_on_compute=False
+        )
+
+    @torch.no_grad()
+    def forward(self, images: Tensor, reference: Tensor, region: Tensor) -> Tensor:
+        """Distances of a batch.
+
+        Args:
+            images: uint8 ``(B, 3, H, W)``.
+            reference: likewise.
+            region: bool ``(B, 1, H, W)``, true on the pixels that count.
+
+        Returns:
+            float64 ``(B,)``; NaN where the region is empty, or the image smaller than 64 pixels.
+        """
+        height, width = images.shape[-2:]
+        shares = region.flatten(1).double().mean(1)
+        if min(height, width) < _SMALLEST_SIDE:
+            return torch.full_like(shares, torch.nan)
+        inserted = torch.where(region, images, reference)
+        pairs = zip(inserted.float() / 255, reference.float() / 255, strict=True)
+        # One at a time: called on a batch, the metric returns the batch's mean.
+        distances = [self.metric(image[None], target[None]).double() for image, target in pairs]
+        self.metric.reset()
+        return torch.where(shares > 0, torch.stack(distances) / shares, torch.nan)
+
+
+def fetch_backbone(backbone: Backbone) -> Path:
+    """Have a backbone's ImageNet weights where torchvision looks for them.
+
+    Raises:
+        InputError: they are not there and cannot be downloaded.
+    """
+    url = BACKBONES[backbone].url
+    path = Path(torch.hub.get_dir(), "checkpoints", url.rpartition("/")[2])
+    # torchvision's file names end in the first digits of their SHA-256
+    return fetch(url, path, sha256=path.stem.rpartition("-")[2])
