@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -84,12 +85,14 @@ class ImageFolders(LightningDataModule):
         trainer = self.trainer
         rank, ranks = (trainer.global_rank, trainer.world_size) if trainer else (0, 1)
         share = RankShare(len(self._samples), rank, ranks)
+        workers = min(self._workers(), len(share))
         return DataLoader(
             self._samples,
             batch_size=self.batch_size,
             sampler=share,
-            num_workers=min(self._workers(), len(share)),
+            num_workers=workers,
             collate_fn=present,
+            multiprocessing_context=_start_method() if workers else None,
         )
 
     def _workers(self) -> int:
@@ -97,6 +100,15 @@ class ImageFolders(LightningDataModule):
             return self.num_workers
         ranks_here = self.trainer.num_devices if self.trainer else 1
         return min(4, (os.cpu_count() or 1) // (2 * ranks_here))
+
+
+def _start_method() -> str:
+    """How reading processes start: by fork where there is one, at once and with all imports made.
+
+    Named, because joblib's processes, in which the jobs of a sweep may run, default to a start
+    method of their own that gives no readers.
+    """
+    return "fork" if "fork" in multiprocessing.get_all_start_methods() else "spawn"
 
 
 class DetectionFolders(ImageFolders):
