@@ -48,7 +48,7 @@ def entry_point(task: Callable[..., Any]) -> Callable[..., Any]:
             if message is None:
                 raise
             _say(f"error: {message}")
-            _fail(USAGE_ERROR)
+            fail(USAGE_ERROR)
             if HydraConfig.get().mode == RunMode.MULTIRUN:
                 return float("nan")
             raise SystemExit(USAGE_ERROR) from None
@@ -83,7 +83,7 @@ def report_failures(lines: Sequence[str], title: str = "not done") -> None:
     _say(f"{title} ({len(lines)}):")
     for line in lines:
         _say(f"  {line}")
-    _fail(SOME_FAILED)
+    fail(SOME_FAILED)
 
 
 def run_over_images(config: DictConfig, **settings: Any) -> Any:
@@ -152,7 +152,8 @@ def is_rank_zero() -> bool:
     return not any(int(os.environ.get(name, 0)) for name in ("RANK", "SLURM_PROCID", "LOCAL_RANK"))
 
 
-def _fail(code: int) -> None:
+def fail(code: int = SOME_FAILED) -> None:
+    """Let the process exit with at least this code when the run is over."""
     global _exit_code
     _exit_code = max(_exit_code, code)
 

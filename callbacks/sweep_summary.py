@@ -12,6 +12,7 @@ from typing import Any
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
+import entry
 from desra.files import atomic_path, write_table
 
 log = logging.getLogger(__name__)
@@ -47,6 +48,8 @@ class SweepSummary(Callback):
             if sum(job.get("recall") is not None for job in jobs) > 1:
                 plot_precision_recall(folder / "precision_recall.png", jobs)
             log.info("%s: %d jobs, table in sweep.csv", folder, len(jobs))
+            if any(job.get("images_not_done") for job in jobs):
+                entry.fail()  # of jobs in other processes this one knows by their summaries only
         shutil.rmtree(folder / CACHE, ignore_errors=True)
 
 
