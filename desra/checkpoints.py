@@ -201,22 +201,28 @@ def _read_safetensors(path: Path) -> Checkpoint:
 
 def _read_pickle(path: Path, head: bytes) -> Checkpoint:
     archive = zipfile.is_zipfile(path)
+    if archive and _is_program(path):
+        raise InputError(
+            f"{path}: a TorchScript program, and programs are not run; save its state_dict()"
+        )
     try:
         with torch.serialization.safe_globals(_harmless()):
             data = torch.load(path, map_location="cpu", weights_only=True, mmap=archive)
     except pickle.UnpicklingError as error:
         raise _refusal(path, head, archive, error) from error
     except (RuntimeError, EOFError, ValueError, KeyError, TypeError, OSError) as error:
-        if "TorchScript" in str(error):
-            raise InputError(
-                f"{path}: a TorchScript program, and programs are not run; save its state_dict()"
-            ) from error
         raise InputError(f"{path}: {_nature(head)}; fetch or write it again") from error
     if isinstance(data, Tensor) or not isinstance(data, Mapping):
         raise InputError(f"{path}: holds a {type(data).__name__}, not a network's state")
     said = data.get(METADATA)
     said = said.items() if isinstance(said, Mapping) else ()
     return Checkpoint(path, data, {name: text for name, text in said if isinstance(text, str)})
+
+
+def _is_program(path: Path) -> bool:
+    """Whether a zip archive has the folder in which TorchScript keeps code."""
+    with zipfile.ZipFile(path) as archive:
+        return any("/code/" in name for name in archive.namelist())
 
 
 def _harmless() -> list[Any]:

@@ -1,0 +1,92 @@
+import sys
+
+import pytest
+import torch
+from spandrel.architectures.OmniSR import OmniSR
+from spandrel.architectures.SPAN import SPAN
+from torch.optim.swa_utils import AveragedModel
+
+from desra.errors import InputError
+from models.generators import SRVGGNetCompact, load_generator, write_generator
+from models.generators.spandrel_adapter import load_spandrel
+from tests.models.networks import noise, randomise
+
+
+@pytest.fixture
+def span(tmp_path):
+    """A network that is not known here, in a file."""
+    network = randomise(SPAN(num_in_ch=3, num_out_ch=3, feature_channels=8, upscale=2))
+    torch.save({"params": network.state_dict()}, tmp_path / "span.pth")
+    return network, tmp_path / "span.pth"
+
+
+def test_a_network_of_another_architecture(span):
+    network, path = span
+    generator = load_spandrel(path)
+    assert (generator.scale, generator.architecture) == (2, "SPAN")
+    assert not generator.training
+    lr = noise(3, 9, 14)
+    with torch.inference_mode():
+        torch.testing.assert_close(generator(lr), network(lr))
+    with pytest.raises(InputError, match="generator=spandrel"):
+        load_generator(path)
+
+
+def test_sizes_that_the_network_does_not_take(tmp_path):
+    network = randomise(OmniSR(num_feat=8, res_num=1, up_scale=2, window_size=8))
+    torch.save(network.state_dict(), tmp_path / "omni.pth")
+    generator = load_spandrel(tmp_path / "omni.pth")
+    assert generator.multiple > 1 or generator.minimum > 0
+    with torch.inference_mode():
+        for size in ((5, 3), (17, 24)):
+            assert generator(noise(3, *size)).shape == (1, 3, 2 * size[0], 2 * size[1])
+
+
+def test_finetuned_weights_have_the_keys_of_the_source(span, tmp_path):
+    network, path = span
+    generator = load_spandrel(path)
+    average = AveragedModel(generator)
+    generator.train()(noise(3, 8, 8)).mean().backward()
+    with torch.no_grad():
+        for parameter in generator.parameters():
+            if parameter.grad is not None:
+                parameter -= parameter.grad
+    write_generator(tmp_path / "tuned.pth", generator, ema=average)
+    content = torch.load(tmp_path / "tuned.pth", weights_only=True)
+    assert content["params"].keys() == network.state_dict().keys()
+    again = load_spandrel(tmp_path / "tuned.pth")
+    lr = noise(3, 8, 8)
+    with torch.inference_mode():
+        torch.testing.assert_close(again(lr), average.module.eval()(lr))
+
+
+def test_a_checkpoint_of_finetuning(span, tmp_path):
+    network, path = span
+    generator = load_spandrel(path)
+    state = {f"generator.{key}": tensor for key, tensor in generator.state_dict().items()}
+    torch.save({"state_dict": state}, tmp_path / "last.ckpt")
+    again = load_spandrel(tmp_path / "last.ckpt")
+    assert again.network.state_dict().keys() == network.state_dict().keys()
+
+
+def test_networks_that_are_known_here_work_too(tmp_path):
+    network = randomise(SRVGGNetCompact(2, features=8, depth=2))
+    write_generator(tmp_path / "weights.pth", network)
+    with torch.inference_mode():
+        lr = noise(3, 7, 5)
+        torch.testing.assert_close(load_spandrel(tmp_path / "weights.pth")(lr), network(lr))
+
+
+def test_what_cannot_be_used_is_an_error_of_one_line(tmp_path):
+    torch.save({"a.weight": torch.ones(1)}, tmp_path / "other.pth")
+    with pytest.raises(InputError, match=r"not a network that spandrel .* knows.*a\.weight"):
+        load_spandrel(tmp_path / "other.pth")
+    write_generator(tmp_path / "grey.pth", SRVGGNetCompact(2, channels=1, features=8, depth=2))
+    with pytest.raises(InputError, match="from 1 to 1 channels; RGB"):
+        load_spandrel(tmp_path / "grey.pth")
+
+
+def test_without_spandrel(monkeypatch):
+    monkeypatch.setitem(sys.modules, "spandrel", None)
+    with pytest.raises(InputError, match=r"pip install 'desra\[spandrel\]'"):
+        load_spandrel("weights.pth")
