@@ -27,6 +27,16 @@ OmegaConf.register_new_resolver(
 )
 
 
+def _on_sample(sample: Any, other: Any, *, _root_: DictConfig) -> Any:
+    """``${on_sample:A,B}``: A where ``data.root`` is the shipped sample, whose images are small."""
+    root = OmegaConf.select(_root_, "data.root")
+    shipped = Path(__file__).parent / "samples" / "artifacts"
+    return sample if root is not None and Path(root).resolve() == shipped.resolve() else other
+
+
+OmegaConf.register_new_resolver("on_sample", _on_sample, replace=True)
+
+
 def entry_point(task: Callable[..., Any]) -> Callable[..., Any]:
     """Turn `InputError` and configuration errors of a Hydra task function into a line on stderr.
 

@@ -1,0 +1,1 @@
+"""How the shipped sample is made; see README.md beside this file."""

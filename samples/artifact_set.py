@@ -1,0 +1,134 @@
+"""The artifact set of the sample: crops of photos, degraded beyond what the networks were trained on."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from datamodules.degradations import BlurKernels, Degradation, Resize, Round
+from desra.detector import ArtifactDetector
+from desra.files import find_images, write_text
+from desra.images import read_mask, read_rgb, to_tensor, to_uint8, write_png
+from desra.texture import texture_distance
+from samples.photos import PHOTOS
+
+SCALE = 4
+CROP = 160
+"""Side of a crop of a photo, in pixels; LR has a quarter of it."""
+CANDIDATES = 10
+"""Crops of a photo that are upscaled; those with the most artifacts become part of the set."""
+KEPT, KEPT_HELD_OUT = 2, 4
+"""Crops of a photo in the set, by whether it trains or validates."""
+MIN_AREA = 500
+"""Pixels that a region must exceed; the release's 4000 are a sixth of one of these crops."""
+FOLDERS = ("LR", "MSE-SR", "GAN-SR", "DeSRA-Mask")
+
+_AS_IT_IS = Resize(probabilities=(0, 0, 1))
+# Training has noise of σ 1 to 10 and JPEG of quality 50 to 95 (conf/data/hr_images_sample.yaml).
+OUT_OF_RANGE = Degradation(
+    scale=SCALE,
+    first=Round(
+        blur=BlurKernels(sigma=(0.2, 1.0)),
+        resize=_AS_IT_IS,
+        gaussian_probability=1.0,
+        gaussian=(0.0, 0.0),
+        jpeg=(100.0, 100.0),
+    ),
+    second=Round(
+        blur_probability=0.0,
+        resize=_AS_IT_IS,
+        gaussian_probability=1.0,
+        gaussian=(12.0, 18.0),
+        jpeg=(28.0, 48.0),
+    ),
+    final_sinc_probability=0.0,
+)
+
+
+def write_candidates(photos: Path, output_dir: Path, seed: int) -> None:
+    """Write ``HR`` and ``LR`` of seeded crops of every photo below ``photos``.
+
+    Keys are the photo's name, an underscore and a number, so that ``^(.*)_\\d+$`` groups them.
+
+    Raises:
+        InputError: an image cannot be read or written.
+    """
+    for number, (key, paths) in enumerate(find_images(photos).items()):
+        photo = read_rgb(paths[0])
+        places = np.random.default_rng([seed, number])
+        for index in range(CANDIDATES):
+            top, left = (int(places.integers(side - CROP + 1)) for side in photo.shape[:2])
+            hr = photo[top : top + CROP, left : left + CROP]
+            batch_number = number * CANDIDATES + index
+            lr = OUT_OF_RANGE(to_tensor(hr), seed, batch_number, [batch_number])
+            name = f"{Path(key).name}_{index}.png"
+            write_png(output_dir / "HR" / name, hr)
+            write_png(output_dir / "LR" / name, to_uint8(lr))
+
+
+def chosen_keys(table: Path) -> dict[str, list[str]]:
+    """The keys of each photo with the largest share of artifacts in ``artifacts.csv``."""
+    with table.open(newline="", encoding="utf-8") as file:
+        rows = [row for row in csv.DictReader(file) if not row["error"]]
+    rows.sort(key=lambda row: (-float(row["artifact_share"]), row["image"]))
+    kept: dict[str, list[str]] = {}
+    for photo in PHOTOS:
+        of_photo = [row["image"] for row in rows if row["image"].rsplit("_", 1)[0] == photo.name]
+        kept[photo.name] = of_photo[: KEPT_HELD_OUT if photo.held_out else KEPT]
+    return kept
+
+
+def derived_label(
+    hr: Tensor, mse_sr: Tensor, gan_sr: Tensor, threshold: float = 0.7, min_area: int = MIN_AREA
+) -> Tensor:
+    """Where GAN-SR's texture departs from the truth's while MSE-SR's does not.
+
+    D(HR, GAN-SR) counts only where D(HR, MSE-SR) reaches the threshold: where both outputs lack the
+    photo's texture, neither is at fault. What is left becomes regions as in the detector.
+
+    Args:
+        hr: the true image, ``(1, 3, H, W)`` uint8.
+        mse_sr: likewise.
+        gan_sr: likewise.
+        threshold: a distance below it is a departure.
+        min_area: a region needs more pixels than this.
+
+    Returns:
+        ``(1, 1, H, W)`` bool.
+    """
+    gan_distance = texture_distance(hr, gan_sr)
+    blameless = texture_distance(hr, mse_sr) < threshold
+    detector = ArtifactDetector(threshold, min_area)
+    return detector.from_distance(gan_distance.masked_fill(blameless, 1.0)).mask
+
+
+def write_set(candidates: Path, detected: Path, output_dir: Path) -> None:
+    """Copy the chosen crops in the release's layout, label them, and list those held out.
+
+    Args:
+        candidates: what `write_candidates` left.
+        detected: what ``detect.py`` made of its LR, with the inputs in it.
+        output_dir: gets ``LR MSE-SR GAN-SR DeSRA-Mask GT-Mask`` and, beside it, ``val.txt``.
+
+    Raises:
+        InputError: an image cannot be read or written.
+    """
+    kept = chosen_keys(detected / "artifacts.csv")
+    for key in sorted(key for keys in kept.values() for key in keys):
+        for folder in FOLDERS[:-1]:
+            pixels = read_rgb(detected / folder / f"{key}.png")
+            write_png(output_dir / folder / f"{key}.png", pixels, compression=9)
+        mask = read_mask(detected / FOLDERS[-1] / f"{key}.png")
+        write_png(output_dir / FOLDERS[-1] / f"{key}.png", mask, compression=9)
+        hr, mse_sr, gan_sr = (
+            torch.from_numpy(read_rgb(root / f"{key}.png")).permute(2, 0, 1)[None].contiguous()
+            for root in (candidates / "HR", detected / "MSE-SR", detected / "GAN-SR")
+        )
+        label = derived_label(hr, mse_sr, gan_sr)[0, 0].numpy()
+        write_png(output_dir / "GT-Mask" / f"{key}.png", label, compression=9)
+    held_out = sorted(key for photo in PHOTOS if photo.held_out for key in kept[photo.name])
+    write_text(output_dir.parent / "val.txt", "".join(f"{key}\n" for key in held_out))
