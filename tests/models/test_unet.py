@@ -1,4 +1,5 @@
 import copy
+import itertools
 
 import pytest
 import torch
@@ -21,7 +22,7 @@ class Reference(nn.Module):
         self.skip = skip
         self.conv0 = nn.Conv2d(3, features, 3, 1, 1)
         widths = [1, 2, 4, 8, 4, 2, 1, 1, 1]
-        for number, (before, after) in enumerate(zip(widths, widths[1:], strict=False), start=1):
+        for number, (before, after) in enumerate(itertools.pairwise(widths), start=1):
             kernel, stride = (4, 2) if number <= 3 else (3, 1)
             conv = nn.Conv2d(features * before, features * after, kernel, stride, 1, bias=False)
             self.add_module(f"conv{number}", spectral_norm(conv))

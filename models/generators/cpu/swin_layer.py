@@ -52,8 +52,8 @@ class FastSwinLayer:
         self.proj = _panels(proj.flatten(1))
         self.fc1 = _panels(torch.cat([weight, bias[:, None]], dim=1))
         self.fc2 = _panels(layer.mlp.fc2.weight.detach().double())
-        self.proj_bias = layer.attn.proj.bias.detach().float().numpy()
-        self.fc2_bias = layer.mlp.fc2.bias.detach().float().numpy()
+        self.proj_bias = attention.proj.bias.detach().float().numpy().copy()
+        self.fc2_bias = layer.mlp.fc2.bias.detach().float().numpy().copy()
         self.epsilons = np.array([layer.norm1.eps, layer.norm2.eps], np.float32)
         self.biases = self._biases(attention.bias()[0].detach().float())
 
