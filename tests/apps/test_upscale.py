@@ -195,7 +195,7 @@ def test_stopped_it_goes_on_and_does_again_only_what_changed(photos, weights, up
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
     records = stopped / ".desra" / "upscale"
-    while process.poll() is None and len(list(records.rglob("*.json"))) < 3:
+    while process.poll() is None and len(list(records.rglob("[!.]*.json"))) < 3:
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     process.wait()
@@ -207,7 +207,8 @@ def test_stopped_it_goes_on_and_does_again_only_what_changed(photos, weights, up
     for name in images(whole):
         assert (stopped / name).read_bytes() == (whole / name).read_bytes()
     finished = [
-        stopped / json.loads(path.read_bytes())["row"]["output"] for path in records.rglob("*.json")
+        stopped / json.loads(path.read_bytes())["row"]["output"]
+        for path in records.rglob("[!.]*.json")
     ]
     assert len(finished) == len(images(whole))
     changed = read_image(photos / "colour.png").pixels[::-1]

@@ -14,7 +14,7 @@ from desra.errors import InputError
 from desra.images import to_uint8
 from desra.memory import peak_bytes
 from desra.resampling import resize_lanczos
-from models.generators.srvgg import SRVGGNetCompact
+from models.generators import SRVGGNetCompact, SwinIR
 from models.upscaler import Upscaler
 
 
@@ -63,6 +63,20 @@ def test_any_size_and_tile_equal_the_reflected_whole_image(generator, height, wi
     assert result.shape == (2, 3, 2 * height, 2 * width)
     assert result.dtype == torch.float32
     torch.testing.assert_close(result, plain(generator, lr), atol=1e-4, rtol=0)
+
+
+def test_tiles_of_attention_in_windows_equal_the_whole_image():
+    torch.manual_seed(0)
+    network = SwinIR(
+        2, embed_dim=8, depths=(2,), num_heads=(2,), window_size=4, features=8, img_size=16
+    )
+    for parameter in network.parameters():  # large enough that context matters
+        nn.init.normal_(parameter, std=0.3)
+    lr = torch.rand(1, 3, 61, 75)
+    tiled, whole = (Upscaler(network, tile=tile, border=4)(lr) for tile in (12, None))
+    torch.testing.assert_close(tiled, whole, atol=1e-4, rtol=0)
+    less = Upscaler(network, tile=12, border=4, overlap=4)(lr)
+    assert (less - whole).abs().max() > 1e-3, "the test must be able to fail"
 
 
 @pytest.mark.parametrize("batch", [1, 3, 100])
