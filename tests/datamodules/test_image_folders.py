@@ -9,10 +9,11 @@ from desra.images import read_rgb
 from desra.ledger import Ledger
 
 
+SETTINGS = {"a": 1}
+
+
 class Reading:
     """A task that reads one image."""
-
-    settings = {"a": 1}
 
     def inputs(self, match: Match):
         return list(match.paths.values())
@@ -25,7 +26,7 @@ class Reading:
 def bound(make_pairs, tmp_path):
     pairs = make_pairs(4)
     folders = ImageFolders({"mse_sr": pairs / "MSE-SR", "gan_sr": pairs / "GAN-SR"}, num_workers=0)
-    folders.bind(Reading(), Ledger(tmp_path / "out", "read", Reading.settings))
+    folders.bind(Reading(), Ledger(tmp_path / "out", "read", SETTINGS))
     return folders
 
 
@@ -45,7 +46,7 @@ def test_each_image_is_served_once_in_order(bound):
 
 def test_finished_images_are_served_with_their_row_and_not_read(bound, tmp_path):
     first = samples(bound)[0]
-    Ledger(tmp_path / "out", "read", Reading.settings).record(
+    Ledger(tmp_path / "out", "read", SETTINGS).record(
         first.match.key, first.fingerprint, {"image": first.match.key}
     )
     first, second = samples(bound)[:2]

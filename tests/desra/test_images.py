@@ -102,7 +102,7 @@ def test_other_files_folders_and_missing_ones_are_errors(tmp_path):
 
 def test_bombs_are_refused_before_they_are_decoded(tmp_path):
     PILImage.new("L", (300, 300)).save(tmp_path / "b.png")
-    with pytest.raises(InputError, match="more than 89999 pixels.*DESRA_MAX_PIXELS"):
+    with pytest.raises(InputError, match=r"more than 89999 pixels.*DESRA_MAX_PIXELS"):
         read_image(tmp_path / "b.png", max_pixels=89999)
     assert read_image(tmp_path / "b.png", max_pixels=90000).pixels.shape == (300, 300, 1)
 
