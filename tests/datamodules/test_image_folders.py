@@ -8,7 +8,6 @@ from desra.files import Match, write_text
 from desra.images import read_rgb
 from desra.ledger import Ledger
 
-
 SETTINGS = {"a": 1}
 
 
