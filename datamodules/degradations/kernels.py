@@ -9,6 +9,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from datamodules.degradations.checks import (
+    Range,
+    check_probability,
+    check_range,
+    check_weights,
+)
 from datamodules.degradations.draws import Draws
 
 FAMILIES = (
@@ -21,7 +27,6 @@ FAMILIES = (
 )
 SIDE = 21
 SIZES = tuple(range(7, SIDE + 1, 2))
-Range = tuple[float, float]
 
 
 @dataclass(frozen=True)
@@ -34,6 +39,9 @@ class BlurKernels:
         beta_generalized: range of the generalised Gaussian's exponent; half the draws are below 1.
         beta_plateau: range of the plateau's exponent; likewise.
         sinc_probability: of a sinc filter instead.
+
+    Raises:
+        InputError: a setting out of its range.
     """
 
     sigma: Range = (0.2, 3.0)
@@ -43,6 +51,13 @@ class BlurKernels:
     sinc_probability: float = 0.1
 
     DRAWS = 10
+
+    def __post_init__(self) -> None:
+        check_range("blur.sigma", self.sigma, least=1e-3)
+        check_weights("blur.probabilities", self.probabilities, len(FAMILIES))
+        for name in ("beta_generalized", "beta_plateau"):
+            check_range(f"blur.{name}", getattr(self, name), least=1e-3)
+        check_probability("blur.sinc_probability", self.sinc_probability)
 
     def draw(self, draws: Draws) -> torch.Tensor:
         """Kernels of one batch, ``(B, 21, 21)`` float32, each with sum 1, of 7 to 21 pixels a side.

@@ -9,13 +9,13 @@ from math import pi
 import numpy as np
 import torch
 
+from datamodules.degradations.checks import Range, check_probability, check_range
 from datamodules.degradations.draws import Draws, NoiseSource
 from datamodules.degradations.filters import filter_images
 from datamodules.degradations.jpeg import compress_jpeg
 from datamodules.degradations.kernels import (
     SIZES,
     BlurKernels,
-    Range,
     pulse_kernels,
     sinc_kernels,
 )
@@ -41,7 +41,10 @@ class Round:
         gaussian: range of σ on the scale 0–255.
         poisson: range of the factor on shot noise.
         grey_probability: of a sample's noise being grey.
-        jpeg: range of libjpeg's quality.
+        jpeg: range of libjpeg's quality; None: no compression.
+
+    Raises:
+        InputError: a setting out of its range.
     """
 
     blur: BlurKernels = _FIRST_BLUR
@@ -51,10 +54,18 @@ class Round:
     gaussian: Range = (1.0, 30.0)
     poisson: Range = (0.05, 3.0)
     grey_probability: float = 0.4
-    jpeg: Range = (30.0, 95.0)
+    jpeg: Range | None = (30.0, 95.0)
 
     SHARED_DRAWS = Resize.DRAWS + 2
     SAMPLE_DRAWS = BlurKernels.DRAWS + 3
+
+    def __post_init__(self) -> None:
+        for name in ("blur_probability", "gaussian_probability", "grey_probability"):
+            check_probability(name, getattr(self, name))
+        check_range("gaussian", self.gaussian, least=0)
+        check_range("poisson", self.poisson, least=0)
+        if self.jpeg is not None:
+            check_range("jpeg", self.jpeg, least=1, most=100)
 
 
 FIRST_ROUND = Round()
@@ -77,7 +88,8 @@ class _Drawn:
         self.kernels = settings.blur.draw(own)
         self.strength = own.uniform(*(settings.gaussian if self.is_gaussian else settings.poisson))
         self.grey = own.chance(settings.grey_probability)
-        self.quality = own.uniform(*settings.jpeg)
+        quality = own.uniform(*(settings.jpeg or (100.0, 100.0)))
+        self.quality = None if settings.jpeg is None else quality
 
     def blur_and_resize(self, images: torch.Tensor, unit: tuple[float, float]) -> torch.Tensor:
         """To ``factor`` times the height and width in ``unit``, and at least one pixel."""
@@ -89,6 +101,9 @@ class _Drawn:
     def add_noise(self, images: torch.Tensor, source: NoiseSource) -> torch.Tensor:
         add = add_gaussian_noise if self.is_gaussian else add_poisson_noise
         return add(images, self.strength, self.grey, source)
+
+    def compress(self, images: torch.Tensor) -> torch.Tensor:
+        return images if self.quality is None else compress_jpeg(images, self.quality)
 
 
 @dataclass(frozen=True)
@@ -104,12 +119,20 @@ class Degradation:
         first: the first round.
         second: the second round.
         final_sinc_probability: of a sample being filtered by a sinc after its last resizing.
+
+    Raises:
+        InputError: a setting out of its range.
     """
 
     scale: int = 4
     first: Round = FIRST_ROUND
     second: Round = SECOND_ROUND
     final_sinc_probability: float = 0.8
+
+    def __post_init__(self) -> None:
+        check_probability("final_sinc_probability", self.final_sinc_probability)
+        if self.scale < 1:
+            raise InputError(f"degradation: scale={self.scale}: give at least 1")
 
     @torch.no_grad()
     def __call__(
@@ -147,14 +170,13 @@ class Degradation:
         small = height // self.scale, width // self.scale
         images = first.blur_and_resize(images, (height, width))
         images = first.add_noise(images, noise(Purpose.FIRST_NOISE))
-        images = compress_jpeg(images, first.quality)
+        images = first.compress(images)
         images = second.blur_and_resize(images, small)
         images = second.add_noise(images, noise(Purpose.SECOND_NOISE))
         if sinc_before_jpeg:
-            images = filter_images(resize(images, small, method), sinc)
-            return compress_jpeg(images, second.quality)
-        images = compress_jpeg(images, second.quality)
-        images = filter_images(resize(images, small, method), sinc)
+            images = second.compress(filter_images(resize(images, small, method), sinc))
+        else:
+            images = filter_images(resize(second.compress(images), small, method), sinc)
         return images.mul_(255).round_().clamp_(0, 255).div_(255)
 
     def _final_sinc(self, own: Draws) -> torch.Tensor:

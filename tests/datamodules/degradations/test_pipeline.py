@@ -107,6 +107,34 @@ def test_tiny_images_survive_every_factor(images_of):
         assert degrade(images_of(1, side=8), 0, number, [number]).shape == (1, 3, 2, 2)
 
 
+def test_without_jpeg_there_are_no_blocks(images_of):
+    images = images_of(1, side=96).mean(1, keepdim=True).expand(-1, 3, -1, -1)
+    plain = Degradation(1, replace(NOTHING, jpeg=None), replace(NOTHING, jpeg=None), 0)
+    torch.testing.assert_close(plain(images, 0, 0, [0]), images, atol=0.51 / 255, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda: Round(jpeg=(0, 95)), r"jpeg=\[0, 95\]"),
+        (lambda: Round(gaussian=(30, 1)), "lower one first"),
+        (lambda: Round(poisson=(-1, 1)), "poisson"),
+        (lambda: Round(grey_probability=1.4), "grey_probability=1.4"),
+        (lambda: BlurKernels(sigma=(0.0, 2.0)), "blur.sigma"),
+        (lambda: BlurKernels(probabilities=(1, 0)), "give 6 probabilities"),
+        (lambda: BlurKernels(probabilities=(0,) * 6), "not all of them 0"),
+        (lambda: BlurKernels(sinc_probability=-1), "sinc_probability"),
+        (lambda: Resize(limits=(1.1, 1.5)), "1 is not within"),
+        (lambda: Resize(probabilities=(1, 1)), "give 3 probabilities"),
+        (lambda: Degradation(scale=0), "scale=0"),
+        (lambda: Degradation(final_sinc_probability=2), "final_sinc_probability=2"),
+    ],
+)
+def test_refuses_settings_out_of_their_range(make, said):
+    with pytest.raises(InputError, match=said):
+        make()
+
+
 def test_refuses_sizes_that_are_no_multiple_of_the_scale():
     with pytest.raises(InputError, match="42x40 is no multiple of the scale 4"):
         Degradation()(torch.zeros(1, 3, 40, 42), 0, 0, [0])
