@@ -10,8 +10,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import torch
-
 from desra.checkpoints import read_checkpoint, write_state
 from desra.errors import InputError
 from samples.artifact_set import MIN_AREA, write_candidates, write_set
@@ -84,7 +82,7 @@ def make(work_dir: Path, output_dir: Path, methods: list[str], seed: int, extra:
 
 
 def make_set(work_dir: Path, output_dir: Path, gan_weights: Path, seed: int) -> None:
-    """``artifacts/`` and ``val.txt`` under ``output_dir``, from photos and weights that are there."""
+    """``artifacts/`` and ``val.txt`` under ``output_dir``, from the photos and weights there."""
     candidates, detected = work_dir / "candidates", work_dir / "detected"
     write_candidates(work_dir / "photos", candidates, seed)
     run_command(
@@ -110,7 +108,6 @@ def main() -> None:
     parser.add_argument("--set-only", action="store_true", help="the artifact set alone")
     parser.add_argument("overrides", nargs="*", default=[], help="of both trainings, NAME=VALUE")
     arguments = parser.parse_args()
-    torch.set_num_threads(2)
     try:
         if arguments.set_only:
             gan = arguments.output_dir / "weights" / f"{arguments.methods[0]}-gan.pth"
