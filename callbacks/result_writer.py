@@ -1,4 +1,4 @@
-"""Writing what a task makes of each image while the next one is worked on, and the table at the end."""
+"""Writing what a task makes of each image beside its work on the next, and the table at the end."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class ResultWriter(Callback):
         ledger: where finished images are recorded. Ranks share it through the file system.
         keys: all images of the run, in the table's order.
         threads: writing threads a rank.
-        queue: results waiting to be written; more than that and the task waits, which bounds memory.
+        queue: results waiting to be written at most, which bounds memory: the task waits.
     """
 
     def __init__(
