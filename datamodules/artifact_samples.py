@@ -92,7 +92,7 @@ class ArtifactCropMaker(CropMaker):
     def __call__(self, plans: list[CropPlan]) -> dict[str, Any]:
         """As `CropMaker`, and ``mask`` (B, 1, H, W) bool, ``paired`` (B,) bool.
 
-        Also ``without_lr``: places of pairs whose LR has yet to be made.
+        Also ``without_lr``: place and number of each sample whose LR has yet to be made.
         """
         batch = super().__call__(plans)
         side = self.size * self.scales["gan_sr"]
@@ -103,7 +103,9 @@ class ArtifactCropMaker(CropMaker):
                 mask[place, 0] = torch.from_numpy(bits.reshape(side, side))
         batch["mask"] = mask
         batch["paired"] = torch.tensor([plan.paired for plan in plans])
-        batch["without_lr"] = [place for place, plan in enumerate(plans) if "lr" not in plan.paths]
+        batch["without_lr"] = [
+            (place, plan.index) for place, plan in enumerate(plans) if "lr" not in plan.paths
+        ]
         return batch
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -72,24 +72,28 @@ class ImageCache:
         place = self._places.get(path)
         return read_rgb(path) if place is None else self._view(*place)
 
-    def load(self, sizes: Sequence[tuple[Path, Size]], check_all: bool = True) -> list[str]:
+    def load(
+        self, images: Iterable[tuple[Path, Size]], unchecked: Iterable[tuple[Path, Size]] = ()
+    ) -> list[str]:
         """Decode images, in their order, and keep those that fit.
 
         Args:
-            sizes: each image with its height and width.
-            check_all: also decode those that do not fit, to find damaged ones before training.
+            images: with their heights and widths. Those that do not fit are decoded all the same,
+                to find damaged ones before training.
+            unchecked: further ones, that are decoded only if they fit.
 
         Returns:
             what is wrong with images that could not be decoded, one line each.
         """
+        checked = dict(images)
         self._places, end = {}, 0
-        for path, size in dict(sizes).items():
+        for path, size in {**checked, **dict(unchecked)}.items():
             length = 3 * size[0] * size[1]
             if end + length <= self.limit_bytes:
                 self._places[path] = (end, size)
                 end += length
         self._buffer = torch.empty(end, dtype=torch.uint8)
-        todo = list(dict(sizes)) if check_all else list(self._places)
+        todo = list(dict.fromkeys([*checked, *self._places]))
         with ThreadPoolExecutor(min(16, os.cpu_count() or 1)) as pool:
             errors = list(_progress(pool.map(self._decode, todo), len(todo)))
         return [error for error in errors if error]

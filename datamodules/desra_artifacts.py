@@ -63,7 +63,8 @@ class DeSRAArtifacts(TrainingData):
             the ``"region"``s.
         flip: mirror half of the crops.
         rotate: turn crops by multiples of 90 degrees.
-        hr_root: clean images to mix in, so that the generator forgets nothing.
+        hr_root: clean images to mix in, so that the generator forgets nothing. Those beyond
+            ``cache_gb`` are checked by their headers alone before training.
         hr_lr_root: their low-resolution partners; null: made by ``hr_degradation``.
         hr_degradation: null: Real-ESRGAN's second-order degradations.
         hr_ratio: share of crops from them.
@@ -165,7 +166,7 @@ class DeSRAArtifacts(TrainingData):
             self._check_degradation(scale)
         # Training images have the first claim on the memory, then those validated again and again.
         pairs = [sized for pair in self.pairs for sized in pair.sized_paths]
-        raise_all(self.images.load(train.sized_paths + self.val.sized_paths + pairs), self.root)
+        raise_all(self.images.load(train.sized_paths + self.val.sized_paths, pairs), self.root)
         self.train = train
         self._say(left_out)
 
@@ -238,10 +239,10 @@ class DeSRAArtifacts(TrainingData):
 
     def on_after_batch_transfer(self, batch: dict[str, Any], dataloader_idx: int) -> dict[str, Any]:
         """8-bit images to float32 in [0, 1]; LR of clean images made, on the device."""
-        places = batch.pop("without_lr", None)
+        missing = batch.pop("without_lr", None)
         batch = super().on_after_batch_transfer(batch, dataloader_idx)
-        if places:
-            numbers = [batch["index"][place].item() for place in places]
+        if missing:
+            places, numbers = map(list, zip(*missing, strict=True))
             step = numbers[0] // (self.batch_size * self.rank[1])
             hr = batch["gan_sr"][places].contiguous()
             batch["lr"][places] = self._degradation()(hr, self.seed, step, numbers)

@@ -79,7 +79,7 @@ class PairData(TrainingData):
         train, self.val_pairs = split_pairs(pairs, self.split_rule, val_pairs)
         self.check_crops()
         sized = [file for pair in (*train, *self.val_pairs) for file in pair.sized_paths]
-        raise_all(self.images.load(sized, check_all=False), self.hr_root)
+        raise_all(self.images.load([], sized), self.hr_root)
         self.train_pairs = train
         self._say(left_out)
 
