@@ -31,16 +31,28 @@ def wandb_logger(save_dir: str, offline: bool | None = None, **kwargs: Any) -> W
     return WandbLogger(save_dir=save_dir, offline=offline, **kwargs)
 
 
-def log_run(loggers: Sequence[Logger], config: Any, figures: Mapping[str, Any]) -> None:
-    """Give a run's settings and final figures to its loggers, and close it.
-
-    Closing matters in a sweep, whose jobs share a process: each is a W&B run of its own.
-    """
+def log_settings(loggers: Sequence[Logger], config: Any) -> None:
+    """Give the composed configuration of a run to its loggers."""
     settings = cast(dict[str, Any], OmegaConf.to_container(config, resolve=True))
-    numbers = {name: value for name, value in figures.items() if isinstance(value, (int, float))}
     for logger in loggers:
         logger.log_hyperparams(settings)
+
+
+def log_run(loggers: Sequence[Logger], config: Any, figures: Mapping[str, Any]) -> None:
+    """Give a run's settings and final figures to its loggers, and close it."""
+    numbers = {name: value for name, value in figures.items() if isinstance(value, (int, float))}
+    log_settings(loggers, config)
+    for logger in loggers:
         logger.log_metrics(numbers)
+    close_loggers(loggers)
+
+
+def close_loggers(loggers: Sequence[Logger]) -> None:
+    """Write what loggers hold back, and end their runs.
+
+    Ending matters in a sweep, whose jobs share a process: each is a W&B run of its own.
+    """
+    for logger in loggers:
         logger.save()
         logger.finalize("success")
         if isinstance(logger, WandbLogger):

@@ -2,31 +2,122 @@
 
 from __future__ import annotations
 
-from hydra.utils import instantiate
-from lightning import seed_everything
-from omegaconf import DictConfig
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
+from hydra.core.hydra_config import HydraConfig
+from hydra.utils import instantiate
+from lightning import Callback, LightningModule, Trainer, seed_everything
+from omegaconf import DictConfig
+from rich.console import Console
+from rich.table import Table
+
+from callbacks.loggers import close_loggers, log_settings
+from callbacks.sweep_summary import SUMMARY
 from desra.errors import InputError
-from entry import progress_bar
+from desra.files import write_text
+from entry import progress_bar, sweep_folder
+from models.before_after import figure_text
+
+Figures = dict[str, float]
+
+
+class NewestValidation(Callback):
+    """Knows at which iteration the newest validation was."""
+
+    def __init__(self) -> None:
+        self.step = -1
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Remember it."""
+        self.step = trainer.global_step
 
 
 def train(config: DictConfig) -> float:
     """Fit ``config.model`` to ``config.data`` on ``config.trainer``; the value of its objective.
 
+    The figures of validation are taken before the first iteration, every so many, and after the
+    last; those at the end are written to ``summary.json``, which tables of sweeps are made from.
+
+    Returns:
+        the figure called ``config.objective``; NaN if there is none, outside of a sweep.
+
     Raises:
-        InputError: no figure of that name was logged, or whatever else a user can put right.
+        InputError: in a sweep, no such figure; or whatever else a user can put right.
     """
     seed_everything(config.seed, workers=True, verbose=False)
     data = instantiate(config.data)
     model = instantiate(config.model)
     callbacks = [instantiate(node) for node in config.callbacks.values()]
-    trainer = instantiate(
-        config.trainer,
-        callbacks=[*callbacks, *progress_bar()],
-        logger=[instantiate(node) for node in config.logger.values()],
+    loggers = [instantiate(node) for node in config.logger.values()]
+    newest = NewestValidation()
+    trainer: Trainer = instantiate(
+        config.trainer, callbacks=[*callbacks, newest, *progress_bar()], logger=loggers
     )
+    log_settings(loggers, config)
+    first: Figures = {}
+    if config.ckpt_path is None:
+        first = _validate(trainer, model, data)
+        if not config.objective.startswith("loss/"):
+            _check_objective(config.objective, first)
     trainer.fit(model, data, ckpt_path=config.ckpt_path)
+    last = _figures(trainer)
+    if newest.step != trainer.global_step:
+        last |= _validate(trainer, model, data)
+    if trainer.is_global_zero:
+        _write_summary(Path(HydraConfig.get().runtime.output_dir), trainer.global_step, last)
+        _show(first, last)
+    close_loggers(loggers)
+    _check_objective(config.objective, last)
+    return last.get(config.objective, math.nan)
+
+
+def _validate(trainer: Trainer, model: LightningModule, data: Any) -> Figures:
+    trainer.validate(model, data, verbose=False)
+    return _figures(trainer)
+
+
+def _figures(trainer: Trainer) -> Figures:
     figures = {name: value.item() for name, value in trainer.callback_metrics.items()}
-    if config.objective not in figures:
-        raise InputError(f"objective={config.objective}: not logged; give {', '.join(figures)}")
-    return figures[config.objective]
+    figures.pop("step", None)
+    return figures
+
+
+def _check_objective(objective: str, figures: Figures) -> None:
+    """Only a sweep needs one; and it shall not find out after its first job.
+
+    Raises:
+        InputError: there is no such figure.
+    """
+    if sweep_folder() is not None and objective not in figures:
+        there = ", ".join(["loss/generator", *figures])
+        raise InputError(f"objective={objective}: no such figure; give one of {there}")
+
+
+def _write_summary(output_dir: Path, iterations: int, figures: Figures) -> None:
+    """``summary.json``: figures of validation, and the whole loss; undefined ones are null."""
+    known = {
+        name: value if math.isfinite(value) else None
+        for name, value in figures.items()
+        if name == "loss/generator" or not name.startswith(("loss/", "gradient_norm/"))
+    }
+    summary = {"iterations": iterations, **known}
+    write_text(output_dir / SUMMARY, json.dumps(summary, indent=2) + "\n")
+
+
+def _show(first: Figures, last: Mapping[str, float]) -> None:
+    """The figures before and after as a table in the terminal."""
+    names = [name for name in last if name in first]
+    if not names:
+        return
+    table = Table("validation images", title="before and after finetuning")
+    for column in ("before", "after"):
+        table.add_column(column, justify="right")
+    for name in names:
+        values = (first[name], last[name])
+        texts = (figure_text(name, None if math.isnan(value) else value) for value in values)
+        table.add_row(name, *texts)
+    Console().print(table)

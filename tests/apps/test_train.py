@@ -36,6 +36,7 @@ def arguments(make_pairs: Callable[..., Path], tmp_path: Path) -> list[str]:
         f"generator_weights={tmp_path}/g.pth",
         f"discriminator_weights={tmp_path}/d.pth",
         "model.perceptual=null",
+        "callbacks.artifact_validation.lpips=null",
         "trainer=cpu",
         f"output_dir={tmp_path}/out",
     ]

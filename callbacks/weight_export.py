@@ -1,0 +1,77 @@
+"""The finetuned generator as the files that other tools load."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any, cast
+
+from lightning import Callback, LightningModule, Trainer
+from lightning.pytorch.loggers import WandbLogger
+
+from models.finetuner import GANFinetuner
+from models.generators import write_generator
+
+log = logging.getLogger(__name__)
+
+TERMS = ("pixel", "layout", "perceptual", "adversarial", "artifact")
+SUFFIXES = (".pth", ".safetensors")
+
+
+class WeightExport(Callback):
+    """Writes the averaged generator at the end of training, as ``.pth`` and as ``.safetensors``.
+
+    The ``.pth`` has the layout of the file that the generator came from, so that whatever loads
+    that loads this. Both say in their metadata what they were finetuned from and how. A W&B logger
+    gets both as an artifact of the type ``model``.
+
+    Args:
+        folder: gets the files.
+        name: without suffix; None: that of the weights that were finetuned, and ``_desra``.
+    """
+
+    def __init__(self, folder: str | Path, name: str | None = None) -> None:
+        self.folder, self.name = Path(folder), name
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write the files, on rank zero."""
+        if not trainer.is_global_zero:
+            return
+        module = cast(GANFinetuner, pl_module)
+        source = _source_name(module)
+        name = self.name or f"{source}_desra"
+        paths = [self.folder / f"{name}{suffix}" for suffix in SUFFIXES]
+        for path in paths:
+            write_generator(
+                path, module.generator, ema=module.ema, metadata=_metadata(module, trainer, source)
+            )
+        log.info("finetuned weights: %s", " and ".join(str(path) for path in paths))
+        for logger in trainer.loggers:
+            if isinstance(logger, WandbLogger):
+                _log_artifact(logger, name, paths)
+
+
+def _source_name(module: GANFinetuner) -> str:
+    weights = module.hparams["generator_weights"]
+    return Path(weights).stem if weights else "generator"
+
+
+def _metadata(module: GANFinetuner, trainer: Trainer, source: str) -> dict[str, Any]:
+    """How the weights were made; names of files without their folders, which are private."""
+    settings = {name: module.hparams[name] for name in TERMS if module.hparams.get(name)}
+    return {
+        "finetuned_from": source,
+        "iterations": trainer.global_step,
+        "losses": settings,
+        "learning_rate": module.hparams["learning_rate"],
+        "ema_decay": module.hparams["ema_decay"],
+    }
+
+
+def _log_artifact(logger: WandbLogger, name: str, paths: list[Path]) -> None:
+    import wandb
+
+    artifact = wandb.Artifact(name, type="model")
+    for path in paths:
+        artifact.add_file(str(path))
+    logger.experiment.log_artifact(artifact)

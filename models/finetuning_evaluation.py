@@ -1,0 +1,281 @@
+"""A generator before and after finetuning, compared on the images of an artifact set."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from time import perf_counter
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from lightning import LightningModule
+from lightning.pytorch.utilities import rank_zero_only
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor, nn
+
+from desra.detector import Detection, Detector
+from desra.errors import InputError, describe
+from desra.files import Match, write_text
+from desra.image_task import Result, Sample
+from desra.images import read_rgb
+from desra.labelme import read_gt_mask
+from desra.ledger import Row
+from desra.metrics import OverlapCounts
+from desra.metrics.detail import Backbone, RegionLPIPS
+from desra.metrics.finetuning import OVERLAPS, Comparison, compare, score_finetuning
+from desra.segmenters import Segmenter
+from models import before_after
+from models.generators import load_generator
+from models.upscaler import Precision, Upscaler
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Pictures:
+    """What was read of one image.
+
+    Attributes:
+        lr: ``(h, w, 3)`` uint8 RGB.
+        mse_sr: ``(H, W, 3)`` uint8 RGB.
+        gt_mask: labelled artifacts, ``(H, W)`` bool, or None.
+    """
+
+    lr: NDArray[np.uint8]
+    mse_sr: NDArray[np.uint8]
+    gt_mask: NDArray[np.bool_] | None
+
+
+class FinetuningEvaluation(LightningModule):
+    """Upscale with both generators, detect in both, and compare; an `ImageTask` over
+    `ArtifactImages`.
+
+    Both are detected against MSE-SR with the labels of the original GAN-SR, which ``weights`` make
+    anew from LR.
+
+    Args:
+        weights: of the generator before finetuning, file or name.
+        finetuned: of the generator after it.
+        detector: compares the upscalings.
+        segmenter: labels the pixels of GAN-SR.
+        output_dir: gets ``metrics.json``, ``per_image.csv`` and ``index.html``.
+        tile: LR pixels a side of what is upscaled at once; ``"auto"`` fits the memory at hand.
+        precision: of the generators.
+        load: reads a file of weights.
+        lpips: backbone of LPIPS, or None to leave it out. Where its weights cannot be had, the run
+            says so, and it is left out.
+        page: whether to make the page of pictures.
+
+    Raises:
+        InputError: weights or settings that cannot be used.
+    """
+
+    name = "evaluate-finetuned"
+    table_name = before_after.TABLE
+    columns = (
+        *before_after.COLUMNS,
+        "psnr_mse_sr_outside",
+        "lpips_mse_sr_outside",
+        *(f"{name}_{count}" for name in OVERLAPS for count in OverlapCounts._fields),
+        "seconds",
+        "error",
+    )
+
+    def __init__(
+        self,
+        weights: str | None,
+        finetuned: str | None,
+        detector: Detector,
+        segmenter: Segmenter,
+        output_dir: str | Path,
+        tile: int | Literal["auto"] | None = "auto",
+        precision: Precision = "auto",
+        load: Callable[[str], nn.Module] = load_generator,
+        lpips: Backbone | None = "alex",
+        page: bool = True,
+    ) -> None:
+        super().__init__()
+        if weights is None or finetuned is None:
+            raise InputError(
+                "give both weights=BEFORE and finetuned=AFTER, files or names of generators"
+            )
+        self.before, self.after = (
+            Upscaler(load(given), tile=tile, precision=precision) for given in (weights, finetuned)
+        )
+        self.detector, self.segmenter = detector, segmenter
+        self.output_dir, self.page = Path(output_dir), page
+        self.lpips, self.lpips_missing = _load_lpips(lpips)
+        self.settings = {
+            "before": self.before.settings,
+            "after": self.after.settings,
+            "detector": detector.settings,
+            "segmenter": segmenter.settings,
+            "lpips": self.lpips and self.lpips.backbone,
+            "page": page,
+        }
+        self.summary: dict[str, Any] = {}
+        if self.before.scale != self.after.scale:
+            raise InputError(
+                f"weights={weights} upscales ×{self.before.scale}, finetuned={finetuned} "
+                f"×{self.after.scale}; give two of one scale"
+            )
+
+    def setup(self, stage: str) -> None:
+        """Fetch and load what the segmenter needs before the first image."""
+        self.segmenter.prepare()
+
+    def inputs(self, match: Match) -> Sequence[Path]:
+        """LR, MSE-SR, the labels, and whatever the segmenter reads for this image."""
+        paths = [match.paths[role] for role in ("lr", "mse_sr", "gt_mask") if role in match.paths]
+        return [*paths, *self.segmenter.inputs(match.key)]
+
+    def load(self, match: Match) -> Pictures:
+        """Read the images and labels of a match.
+
+        Raises:
+            InputError: a file that cannot be read, or sizes that do not fit.
+        """
+        lr, mse_sr = read_rgb(match.paths["lr"]), read_rgb(match.paths["mse_sr"])
+        (height, width), (h, w), scale = mse_sr.shape[:2], lr.shape[:2], self.before.scale
+        if (height, width) != (h * scale, w * scale):
+            raise InputError(
+                f"{match.key}: MSE-SR is {width}x{height}, but the generators make "
+                f"{w * scale}x{h * scale} of LR; give the MSE-SR of this LR, upscaled ×{scale}"
+            )
+        path = match.paths.get("gt_mask")
+        gt_mask = None if path is None else self._full_size(path, (height, width))
+        return Pictures(lr, mse_sr, gt_mask)
+
+    def _full_size(self, path: Path, size: tuple[int, int]) -> NDArray[np.bool_]:
+        """A labelled mask; one without the detector's rim gets it back, empty."""
+        gt_mask, rim = read_gt_mask(path), self.detector.rim
+        if gt_mask.shape == (size[0] - 2 * rim, size[1] - 2 * rim):
+            gt_mask = np.pad(gt_mask, rim)
+        if gt_mask.shape != size:
+            (height, width), (h, w) = gt_mask.shape, size
+            raise InputError(
+                f"{path}: labels of {width}x{height} for an image of {w}x{h}; label the image "
+                f"itself, or without a rim of {rim} pixels"
+            )
+        return gt_mask
+
+    @torch.inference_mode()
+    def predict_step(self, batch: list[Sample], *_: Any) -> list[Result]:
+        """Compare each sample; its page is written beside the work on the next."""
+        return [self._evaluate(sample) for sample in batch]
+
+    def _evaluate(self, sample: Sample) -> Result:
+        result = Result(sample)
+        pictures: Pictures | None = sample.payload
+        if pictures is None:
+            return result
+        start = perf_counter()
+        try:
+            self._compare(result, pictures)
+        except InputError as error:
+            result.error = f"{sample.match.key}: {describe(error, sample.match.key)}"
+            return result
+        result.row["seconds"] = round(sample.seconds + perf_counter() - start, 4)
+        return result
+
+    def _compare(self, result: Result, pictures: Pictures) -> None:
+        key = result.sample.match.key
+        gan_sr, finetuned = (
+            upscaler.upscale_image(pictures.lr) for upscaler in (self.before, self.after)
+        )
+        pixels = (pictures.mse_sr, gan_sr, finetuned)
+        mse_batch, gan_batch, finetuned_batch = (self._batch(image) for image in pixels)
+        labels = self.segmenter(gan_batch, [key])
+        before = self.detector(mse_batch, gan_batch, labels)
+        after = self.detector(mse_batch, finetuned_batch, labels)
+        gt_mask = pictures.gt_mask
+        images = Comparison(
+            mse_batch,
+            gan_batch,
+            finetuned_batch,
+            before.mask,
+            after.mask,
+            None if gt_mask is None else torch.from_numpy(gt_mask)[None, None].to(self.device),
+            self.detector.rim,
+        )
+        (result.row,) = compare(images, self.lpips, with_mse_sr=True)
+        if self.page:
+            result.write = partial(
+                self._write, key, (pictures.lr, *pixels), before, after, gt_mask, labels
+            )
+
+    def _batch(self, pixels: NDArray[np.uint8]) -> Tensor:
+        """``(H, W, 3)`` uint8 to ``(1, 3, H, W)`` uint8 on the device."""
+        return torch.from_numpy(pixels)[None].to(self.device).permute(0, 3, 1, 2)
+
+    def _write(
+        self,
+        key: str,
+        images: Sequence[NDArray[np.uint8]],
+        before: Detection,
+        after: Detection,
+        gt_mask: NDArray[np.bool_] | None,
+        labels: Tensor | None,
+    ) -> list[Path]:
+        return before_after.write_images(
+            self.output_dir,
+            key,
+            images=images,
+            masks=(_plane(before.mask), _plane(after.mask), gt_mask),
+            distances=(_plane(before.distance), _plane(after.distance)),
+            labels=None if labels is None else _plane(labels),
+        )
+
+    def finish(self, rows: Sequence[Row]) -> None:
+        """Write ``metrics.json`` and the page."""
+        done = [row for row in rows if not row.get("error")]
+        figures = score_finetuning(done)
+        self.summary = {
+            "images": len(done),
+            "images_labelled": sum(row.get("detection_union") is not None for row in done),
+            "images_not_done": len(rows) - len(done),
+            **figures,
+        }
+        if self.lpips_missing:
+            self.summary["lpips"] = self.lpips_missing
+        write_text(self.output_dir / "metrics.json", json.dumps(self.summary, indent=2) + "\n")
+        if self.page:
+            before_after.write_page(
+                self.output_dir, rows, figures, self.detector, self.segmenter.classes
+            )
+
+    def teardown(self, stage: str) -> None:
+        """Print the figures of the set; only now is the progress bar gone."""
+        if not self.summary:  # another rank has them
+            return
+        table = Table(title=before_after.TITLE, show_header=False)
+        table.add_column(justify="left")
+        table.add_column(justify="right")
+        for name, value in self.summary.items():
+            counted = name.startswith("images")
+            if counted or not isinstance(value, str):
+                text = str(value) if counted else before_after.figure_text(name, value)
+                table.add_row(name.replace("_", " "), text)
+        Console().print(table)
+
+
+def _load_lpips(backbone: Backbone | None) -> tuple[RegionLPIPS | None, str | None]:
+    """LPIPS, or why it is left out."""
+    if backbone is None:
+        return None, None
+    try:
+        return RegionLPIPS(backbone), None
+    except InputError as error:
+        rank_zero_only(log.warning)("evaluating without LPIPS: %s", error)
+        return None, f"left out: {error}"
+
+
+def _plane(values: Tensor) -> NDArray[Any]:
+    return values[0, 0].cpu().numpy()
