@@ -51,6 +51,7 @@ class ValidatedBatch:
         after: what the detector found in the finetuned image.
         labels: semantic classes of GAN-SR, uint8 ``(B, 1, H, W)``, or None.
         detector: found it.
+        classes: names of the semantic classes by label.
         rows: a row of figures an image; `callbacks.artifact_validation` adds them.
     """
 
@@ -60,6 +61,7 @@ class ValidatedBatch:
     after: Detection
     labels: Tensor | None
     detector: Detector
+    classes: Sequence[str] = ()
     rows: Sequence[dict[str, Any]] = ()
 
     def distance_before(self) -> Tensor:
@@ -255,7 +257,8 @@ class ArtifactDetectionCallback(Callback):
             self.detector.rim,
         )
         outputs["validated"] = ValidatedBatch(
-            keys, quantize(batch["lr"]), images, after, labels, self.detector
+            *(keys, quantize(batch["lr"]), images, after, labels),
+            *(self.detector, self.segmenter.classes),
         )
 
     def _labels_of(self, gan_sr: Tensor, keys: Sequence[str], kept: KeptPlanes) -> Tensor | None:

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from callbacks.artifact_detection import ValidatedBatch
 from callbacks.artifact_validation import validated_of
 from callbacks.ranks import gather_rows
-from desra.detector import Detector
 from desra.errors import InputError
 from desra.files import write_table
 from desra.metrics.finetuning import score_finetuning
@@ -38,7 +37,7 @@ class RunReport(Callback):
         self.output_dir, self.threads = Path(output_dir), threads
         self._trained = False
         self._rows: list[dict[str, Any]] = []
-        self._detector: Detector | None = None
+        self._last: ValidatedBatch | None = None
         self._pool: ThreadPoolExecutor | None = None
         self._waiting: list[Future[Any]] = []
 
@@ -76,7 +75,7 @@ class RunReport(Callback):
                 "callbacks as conf/callbacks/default.yaml does"
             )
         self._rows += validated.rows
-        self._detector = validated.detector
+        self._last = validated
         distance = validated.distance_before()
         for index, key in enumerate(validated.keys):
             entry = page_entry(validated, distance, index)
@@ -91,11 +90,14 @@ class RunReport(Callback):
             return
         self._stop_writing()
         rows = gather_rows(self._rows)
-        if trainer.is_global_zero and self._detector is not None:
+        if trainer.is_global_zero and self._last is not None:
             columns = before_after.table_columns(rows)
             write_table(self.output_dir / before_after.TABLE, rows, columns)
             figures = score_finetuning(rows)
-            before_after.write_page(self.output_dir, rows, figures, self._detector)
+            before_after.write_page(
+                self.output_dir, rows, figures, self._last.detector, self._last.classes
+            )
+        self._last = None
 
     def on_exception(
         self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
