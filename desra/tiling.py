@@ -47,18 +47,17 @@ class Span:
 
         The shares of all tiles of an axis add up to 1 in every pixel.
         """
-        shares = torch.ones((self.last - self.first) * scale, device=device)
+        shares = torch.ones((self.last - self.first) * scale)
         if self.rise:
-            shares[: self.rise * scale] = _fade_in(self.rise * scale, device)
+            shares[: self.rise * scale] = _fade_in(self.rise * scale)
         if self.fall:
-            shares[-self.fall * scale :] = 1 - _fade_in(self.fall * scale, device)
-        return shares
+            shares[-self.fall * scale :] = 1 - _fade_in(self.fall * scale)
+        return shares.to(device)
 
 
-def _fade_in(count: int, device: torch.device | None) -> Tensor:
+def _fade_in(count: int) -> Tensor:
     """Raised cosine from 0 to 1 at ``count`` pixel centres: no step and no bend at either end."""
-    centres = (torch.arange(count, dtype=torch.float64, device=device) + 0.5) / count
-    return (0.5 - 0.5 * torch.cos(pi * centres)).float()
+    return 0.5 - 0.5 * torch.cos(pi * (torch.arange(count) + 0.5) / count)
 
 
 @dataclass(frozen=True)
