@@ -144,7 +144,7 @@ def _accelerated(network: nn.Module, acceleration: Acceleration) -> nn.Module:
     if acceleration == "graphs":
         return CudaGraphs(network)
     if acceleration == "compile":
-        return torch.compile(network, mode="max-autotune", dynamic=False)  # type: ignore[return-value]
+        return torch.compile(network, mode="max-autotune-no-cudagraphs", dynamic=False)  # type: ignore[return-value]
     return network
 
 

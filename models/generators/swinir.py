@@ -86,6 +86,9 @@ class SwinIR(nn.Module):
         self.upsampler = upsampler
         self.img_range = img_range
         self._mask: tuple[tuple[int, int], Tensor] | None = None
+        mean = torch.tensor(RGB_MEAN if channels == 3 else (0.0,)).view(1, -1, 1, 1)
+        self.mean: Tensor
+        self.register_buffer("mean", mean, persistent=False)
         self.conv_first = nn.Conv2d(channels, embed_dim, 3, padding=1)
         self.patch_embed = nn.Module()
         if patch_norm:
@@ -160,24 +163,18 @@ class SwinIR(nn.Module):
         names = (f"conv_up{step}" for step in range(1, len(_factors(self.scale)) + 1))
         return [cast(nn.Conv2d, self.get_submodule(name)) for name in names]
 
-    def mean(self, like: Tensor) -> Tensor:
-        """What is subtracted from the input, ``(1, channels or 1, 1, 1)``."""
-        values = RGB_MEAN if self.conv_first.in_channels == 3 else (0.0,)
-        return like.new_tensor(values).view(1, -1, 1, 1)
-
     def forward(self, lr: Tensor) -> Tensor:
         """``(B, channels, H, W)`` in [0, 1] to ``(B, channels, H·scale, W·scale)``.
 
         The right and lower edge are reflected until windows fit, and the result cut.
         """
         x = pad_to_multiple(lr, self.window_size)
-        mean = self.mean(x)
-        x = (x - mean) * self.img_range
+        x = (x - self.mean) * self.img_range
         shallow = self.conv_first(x)
         deep = self.deep_features(shallow.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
         deep = self.conv_after_body(deep) + shallow
         y = self.conv_last(deep) + x if self.upsampler == "" else self.reconstruct(deep)
-        return crop(y / self.img_range + mean, lr, self.scale)
+        return crop(y / self.img_range + self.mean, lr, self.scale)
 
     def deep_features(self, x: Tensor) -> Tensor:
         """Shallow to deep features, ``(B, H, W, embed_dim)`` both."""
@@ -203,8 +200,9 @@ class SwinIR(nn.Module):
         """`shifted_window_mask` for ``(B, H, W, C)`` features; the last size's is kept."""
         size = (features.shape[1], features.shape[2])
         if self._mask is None or self._mask[0] != size or self._mask[1].device != features.device:
-            mask = shifted_window_mask(*size, self.window_size, self.window_size // 2)
-            self._mask = size, mask.to(features.device)
+            with torch.inference_mode(mode=False):  # training may use it later
+                mask = shifted_window_mask(*size, self.window_size, self.window_size // 2)
+                self._mask = size, mask.to(features.device)
         return self._mask[1]
 
     # --- checkpoints ------------------------------------------------------------------------------

@@ -150,6 +150,13 @@ def test_gradients_reach_every_parameter():
     assert all(parameter.grad.abs().max() > 0 for parameter in network.parameters())
 
 
+def test_training_after_inference():
+    network = randomise(SwinIR(2, **SMALL))
+    with torch.inference_mode():
+        network(noise(3, 16, 16))
+    network.train()(noise(3, 16, 16)).mean().backward()
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -97,13 +97,13 @@ class FastSwinLayer:
                 self.fc2_bias,
                 self.epsilons,
                 self.biases,
-                scratch(threads, positions, width),
-                scratch(threads, positions, 3 * attended),
-                scratch(threads, self.size, columns),
-                scratch(threads, positions, columns),
-                scratch(threads, positions, attended),
-                scratch(threads, positions, width),
-                scratch(threads, positions, hidden),
+                scratch("normal", threads, positions, width),
+                scratch("qkv", threads, positions, 3 * attended),
+                scratch("keys", threads, self.size, columns),
+                scratch("attention", threads, positions, columns),
+                scratch("attended", threads, positions, attended),
+                scratch("middle", threads, positions, width),
+                scratch("hidden", threads, positions, hidden),
             )
 
 
@@ -167,6 +167,7 @@ def _attend(qkv, size, biases, keys, attention, attended):  # type: ignore[no-un
         for position in range(positions):
             for channel in range(size):
                 keys[channel, position] = qkv[position, key + channel]
+        keys[:, positions:] = 0  # whatever an earlier kernel left there must not be NaN
         for panel in range(0, columns, PANEL):
             for position in range(0, attention.shape[0], ROWS):
                 multiply_panel(

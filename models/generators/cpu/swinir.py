@@ -50,7 +50,7 @@ class FastSwinIR(PerImage):
         self.multiple = network.multiple
         self.img_range = network.img_range
         self.mean: Tensor
-        self.register_buffer("mean", network.mean(network.conv_first.weight).detach())
+        self.register_buffer("mean", network.mean.clone())
         self.channels = network.conv_first.in_channels
         self.dim = network.conv_first.out_channels
         self.first = WinogradConvolution(network.conv_first)

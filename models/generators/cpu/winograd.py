@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -172,12 +173,13 @@ class WinogradConvolution:
                 self.outputs,
                 self.block,
                 self.doubled,
-                scratch(threads, PRODUCTS, self.block * self.inputs + _GAP),
-                scratch(threads, PRODUCTS, self.block * columns + _GAP),
+                scratch("inputs", threads, PRODUCTS, self.block * self.inputs + _GAP),
+                scratch("products", threads, PRODUCTS, self.block * columns + _GAP),
             )
 
 
 _ONE_AT_A_TIME = threading.Lock()
+_rooms: dict[str, Array] = {}
 
 
 @contextmanager
@@ -197,9 +199,15 @@ def numba_threads() -> Iterator[int]:
             numba.set_num_threads(before)
 
 
-def scratch(threads: int, *shape: int) -> Array:
-    """Zeros of a shape for each thread; what is left uninitialised may be slow to compute with."""
-    return np.zeros((threads, *shape), np.float32)
+def scratch(use: str, threads: int, *shape: int) -> Array:
+    """Room of a shape for each thread, with what an earlier kernel left in it, or zeros.
+
+    It is kept for the next kernel, and so is only asked for within `numba_threads`.
+    """
+    size = threads * math.prod(shape)
+    if use not in _rooms or _rooms[use].size < size:
+        _rooms[use] = np.zeros(size, np.float32)
+    return _rooms[use][:size].reshape(threads, *shape)
 
 
 def _kernel(conv: nn.Conv2d) -> Array:
