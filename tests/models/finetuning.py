@@ -65,7 +65,7 @@ def make_finetuner(normed: bool = True, **settings: Any) -> GANFinetuner:
         "learning_rate": 1e-3,
         "ema_decay": 0.9,
     }
-    generator = RRDBNet(SCALE, features=8, blocks=1, growth=4)
+    generator = RRDBNet(SCALE, features=8, blocks=1, growth=8)
     return GANFinetuner(generator, Discriminator(normed), **{**options, **settings})
 
 
@@ -138,7 +138,7 @@ class Noisy(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.network = RRDBNet(SCALE, features=8, blocks=1, growth=4)
+        self.network = RRDBNet(SCALE, features=8, blocks=1, growth=8)
         self.drop = nn.Dropout(0.2)
 
     def forward(self, lr: Tensor) -> Tensor:

@@ -22,7 +22,7 @@ from torch.nn import functional as F
 from callbacks.checkpoints import WholeCheckpoints
 from desra.errors import InputError
 from desra.ldl import artifact_map
-from models import finetuner
+from models import convolution, finetuner
 from models.discriminators import UNetDiscriminator
 from models.finetuner import GANFinetuner
 from models.generators import RRDBNet, load_generator, write_generator
@@ -46,10 +46,20 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 # The mathematics of a step
 
 
-def test_steps_equal_plain_pytorch() -> None:
+@pytest.mark.parametrize("fast_convolutions", [False, True])
+def test_steps_equal_plain_pytorch(
+    fast_convolutions: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Three iterations written out, with separate passes and nothing shared between them."""
+    monkeypatch.setattr(convolution.mode, "FEWEST_TILES", 1)
     batches = make_batches(3)
-    module = make_finetuner(normed=False, clip_norm=0.5, milestones=[2], gamma=0.1)
+    module = make_finetuner(
+        normed=False,
+        clip_norm=0.5,
+        milestones=[2],
+        gamma=0.1,
+        fast_convolutions=fast_convolutions,
+    )
     generator, discriminator = copy.deepcopy(module.generator), copy.deepcopy(module.discriminator)
     average = copy.deepcopy(generator)
     optimizers = [
@@ -110,7 +120,7 @@ def test_accumulated_batches_equal_one_batch() -> None:
 def test_trains_on_the_truth_without_a_discriminator() -> None:
     batches = [{"lr": batch["lr"], "gt": batch["gan_sr"]} for batch in make_batches(1) * 30]
     module = GANFinetuner(
-        RRDBNet(features=8, blocks=1, growth=4), pixel=PixelLoss(), learning_rate=1e-2
+        RRDBNet(features=8, blocks=1, growth=8), pixel=PixelLoss(), learning_rate=1e-2
     )
     seen: list[float] = []
 
@@ -252,15 +262,34 @@ def test_resumed_run_equals_uninterrupted_run(
     steps = 4 if "accumulate" in settings else 7
     path = tmp_path / "saved.ckpt"
     straight = make_noisy(**settings)
-    fit(straight, make_data(artifact_set), steps, [SaveAt(saved_after, path)])
+    fit(straight, make_data(artifact_set, val_share=0.0), steps, [SaveAt(saved_after, path)])
 
     torch.manual_seed(99)
     resumed = make_noisy(**settings)
-    trainer = fit(resumed, make_data(artifact_set), steps, ckpt_path=path)
+    trainer = fit(resumed, make_data(artifact_set, val_share=0.0), steps, ckpt_path=path)
     assert trainer.global_step == steps
     assert resumed.batches_seen == straight.batches_seen
     assert_same_weights(resumed, straight)
     assert torch.load(path, weights_only=True)["hyper_parameters"]["pixel"]["weight"] == 1.0
+
+
+def test_validation_upscales_with_the_averaged_generator(artifact_set: Path) -> None:
+    module, seen = make_finetuner(), {}
+
+    class Watch(Callback):
+        def on_validation_batch_end(
+            self, trainer: Trainer, _: Any, outputs: Any, batch: Any, *__: Any
+        ) -> None:
+            with torch.no_grad():
+                seen[batch["keys"][0]] = (outputs["finetuned"], module.ema.module(batch["lr"]))
+
+    fit(module, make_data(artifact_set), 4, [Watch()])
+    assert len(seen) == 2
+    inner = (..., slice(40, -40), slice(36, -36))  # zero padding changes what is near the edge
+    for found, expected in seen.values():
+        assert found.shape == (1, 3, 96, 80)
+        torch.testing.assert_close(found[inner], expected[inner].clamp(0, 1), rtol=0, atol=1e-4)
+    assert not [key for key in module.state_dict() if "upscaler" in key]
 
 
 def test_damaged_checkpoint_is_one_line(artifact_set: Path, tmp_path: Path) -> None:
@@ -357,7 +386,7 @@ def no_vgg(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def weights(tmp_path: Path) -> Path:
     path = tmp_path / "generator.pth"
-    write_generator(path, RRDBNet(features=8, blocks=1, growth=4))
+    write_generator(path, RRDBNet(features=8, blocks=1, growth=8))
     return path
 
 
@@ -404,7 +433,7 @@ def test_generator_and_discriminator_come_from_files(weights: Path, tmp_path: Pa
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"generator": RRDBNet(features=8, blocks=1, growth=4)}, "no loss term is on"),
+        ({"generator": RRDBNet(features=8, blocks=1, growth=8)}, "no loss term is on"),
         ({"pixel": PixelLoss()}, "generator_weights: none given"),
         ({"adversarial": AdversarialLoss()}, "needs model.discriminator"),
         ({"pixel": PixelLoss(), "generator_weights": "nowhere.pth"}, "nowhere.pth: no such file"),
