@@ -263,7 +263,17 @@ def test_a_resumed_run_of_the_trainer_sees_the_same_batches(root, tmp_path, work
     assert torch.equal(whole.weight, resumed.weight)
 
 
-def test_two_processes_see_what_one_sees(root, tmp_path):
+@pytest.fixture
+def one_thread(monkeypatch):
+    """For forked ranks: the threads of OpenMP do not survive a fork, and must not be waited for."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def test_two_processes_see_what_one_sees(root, tmp_path, one_thread):
     """Trainer and gloo for real; ranks in forked processes, each saves what it saw."""
     if torch.cuda.is_initialized():
         pytest.skip("a process that has used CUDA cannot fork")
