@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import numpy as np
 from llvmlite import ir
-from numba import get_thread_id, njit, prange
+from numba import get_thread_id, prange
 from numba.core import cgutils
-from numba.extending import intrinsic
 
 from models.generators.cpu.simd import (
     FLOAT,
@@ -21,8 +20,10 @@ from models.generators.cpu.simd import (
     Vectors,
     emitting,
     integers,
+    kernel,
     multiply_panel,
     offset,
+    vector_code,
 )
 from models.generators.cpu.winograd_tiles import (
     INNER,
@@ -75,13 +76,13 @@ def _emit_gradient(
                 v.store(value, offset(builder, to, (out_stride, i * INPUTS + j)))
 
 
-@intrinsic
+@vector_code
 def gradient_tile(_, source, row_stride, column_stride, out, out_stride, channels):  # type: ignore[no-untyped-def]
     """``A y Aᵀ`` of a 4×4 tile of a channels-last image; arguments as `input_tile`."""
     return emitting(_emit_gradient, *integers(6))
 
 
-@njit(cache=True, nogil=True)
+@kernel()
 def _patch(image, top, left, side, patch):  # type: ignore[no-untyped-def]  # pragma: no cover
     """Copy a square that reaches beyond the image, where there are zeros."""
     height, width = image.shape[:2]
@@ -94,7 +95,7 @@ def _patch(image, top, left, side, patch):  # type: ignore[no-untyped-def]  # pr
                 patch[i, j, :] = 0
 
 
-@njit(parallel=True, cache=True, nogil=True)
+@kernel(parallel=True)
 def transform_weights(taps, matrix, panels):  # type: ignore[no-untyped-def]
     # pragma: no cover - compiled
     """``G g Gᵀ`` of 3×3 weights.
@@ -130,7 +131,7 @@ def transform_weights(taps, matrix, panels):  # type: ignore[no-untyped-def]
                         )
 
 
-@njit(parallel=True, cache=True, nogil=True)
+@kernel(parallel=True)
 def convolve(  # type: ignore[no-untyped-def]
     source, panels, bias, slope, target, block, transformed, products, patches
 ):  # pragma: no cover - compiled
@@ -221,7 +222,7 @@ def convolve(  # type: ignore[no-untyped-def]
                 target[image, y : y + rows, x : x + cols] = edge[:rows, :cols]
 
 
-@njit(parallel=True, cache=True, nogil=True)
+@kernel(parallel=True)
 def transform(source, gradients, begin, out, patches):  # type: ignore[no-untyped-def]
     # pragma: no cover - compiled
     """``Bᵀ d B`` of input tiles, or ``A y Aᵀ`` of the gradient's, for consecutive tiles.
@@ -254,8 +255,6 @@ def transform(source, gradients, begin, out, patches):  # type: ignore[no-untype
             row_stride, address = side * depth * FLOAT, patch.ctypes.data
         to = out.ctypes.data + tile * depth * FLOAT
         if gradients:
-            gradient_tile(  # type: ignore[call-arg]  # the first parameter is Numba's
-                address, row_stride, depth * FLOAT, to, count * depth * FLOAT, depth
-            )
+            gradient_tile(address, row_stride, depth * FLOAT, to, count * depth * FLOAT, depth)
         else:
             input_tile(address, row_stride, depth * FLOAT, to, count * depth * FLOAT, depth)

@@ -15,7 +15,7 @@ from torch.autograd.function import once_differentiable
 from models.convolution.kernels import GAP, convolve, transform, transform_weights
 from models.generators.cpu import winograd_tiles as tiles
 from models.generators.cpu.simd import FLOAT, PANEL, ROWS
-from models.generators.cpu.winograd import numba_threads, round_up
+from models.generators.cpu.winograd import numba_threads, round_up, scratch
 from models.generators.cpu.winograd_tiles import INPUTS, OUTPUTS, PRODUCTS, TAPS
 
 Array = NDArray[np.float32]
@@ -91,10 +91,7 @@ def _convolve(x: Tensor, taps: Array, bias: Tensor | None) -> Tensor:
     y = torch.empty(images, outputs, height, width, memory_format=torch.channels_last)
     with numba_threads() as threads:
         columns = round_up(outputs, PANEL)
-        panels = _scratch("panels", 1, PRODUCTS * columns * inputs)[
-            0, : PRODUCTS * columns * inputs
-        ]
-        panels = panels.reshape(PRODUCTS, columns // PANEL, inputs, PANEL)
+        panels = scratch("panels", 1, PRODUCTS, columns // PANEL, inputs, PANEL)[0]
         transform_weights(taps, _MATRIX, panels)
         biases = np.zeros(columns, np.float32)
         if bias is not None:
@@ -106,9 +103,9 @@ def _convolve(x: Tensor, taps: Array, bias: Tensor | None) -> Tensor:
             np.ones(columns, np.float32),
             _pixels(y),
             _BLOCK,
-            _scratch("transformed", threads, PRODUCTS * (_BLOCK * inputs + GAP)),
-            _scratch("products", threads, PRODUCTS * (_BLOCK * columns + GAP)),
-            _scratch("patches", threads, INPUTS * INPUTS * max(inputs, outputs)),
+            scratch("inputs", threads, PRODUCTS * (_BLOCK * inputs + GAP)),
+            scratch("products", threads, PRODUCTS * (_BLOCK * columns + GAP)),
+            scratch("patches", threads, INPUTS * INPUTS * max(inputs, outputs)),
         )
     return y
 
@@ -120,7 +117,7 @@ def _weight_gradient(x: Tensor, grad: Tensor) -> Tensor:
     chunk = min(count, max(_CHUNK // (PRODUCTS * FLOAT * (inputs + outputs)), 16))
     total = torch.zeros(PRODUCTS, inputs, outputs)
     with numba_threads() as threads:
-        patches = _scratch("patches", threads, INPUTS * INPUTS * max(inputs, outputs))
+        patches = scratch("patches", threads, INPUTS * INPUTS * max(inputs, outputs))
         for begin in range(0, count, chunk):
             length = min(chunk, count - begin)
             seen = torch.empty(PRODUCTS, length, inputs)
@@ -140,14 +137,3 @@ def tile_count(x: Tensor) -> int:
 def _pixels(image: Tensor) -> Array:
     """A channels-last image as ``(B, H, W, C)``, sharing its memory."""
     return image.detach().permute(0, 2, 3, 1).numpy()
-
-
-_kept: dict[tuple[str, int], Array] = {}
-
-
-def _scratch(use: str, threads: int, size: int) -> Array:
-    """Memory for each thread, kept from call to call; zeros at first."""
-    key = (use, threads)
-    if key not in _kept or _kept[key].shape[1] < size:
-        _kept[key] = np.zeros((threads, size), np.float32)
-    return _kept[key]
