@@ -102,7 +102,7 @@ class SwinIR(nn.Module):
                     heads,
                     window_size,
                     self.shift if step % 2 else 0,
-                    int(embed_dim * mlp_ratio),
+                    round(embed_dim * mlp_ratio),
                     size,
                     qkv_bias,
                     drops.pop(0),

@@ -31,6 +31,9 @@ Array = NDArray[np.float32]
 _CACHE = 352 * 1024
 """Bytes of transformed input that a thread works on: well inside a core's second-level cache."""
 
+_LARGEST_BLOCK = 48
+"""Tiles that a thread works on, at most: the image has to go round."""
+
 _GAP = 16
 """Floats between the products of a block. Without it a power of two lies between them, and all fall
 into the same few lines of the cache."""
@@ -125,14 +128,14 @@ class WinogradConvolution:
         parts: Sequence[int] | None = None,
         doubled: bool = False,
     ) -> None:
-        kernel = _kernel(conv)
+        taps = _taps(conv)
         self.doubled = doubled
         self.outputs = round_up(conv.out_channels, LANES)
         places = _places(parts or (conv.in_channels,))
         self.inputs = round_up(int(places[-1]) + 1, LANES)
         columns = round_up(conv.out_channels, PANEL)
         weight = np.zeros((columns, self.inputs, 3, 3), np.float32)
-        weight[: conv.out_channels, places] = kernel * scale
+        weight[: conv.out_channels, places] = taps * scale
         panels = transform_weights(weight).reshape(PRODUCTS, self.inputs, -1, PANEL)
         self.panels = np.ascontiguousarray(panels.transpose(0, 2, 1, 3))
         self.bias = np.zeros(columns, np.float32)
@@ -141,7 +144,7 @@ class WinogradConvolution:
         self.slope = np.ones(columns, np.float32)
         self.slope[: conv.out_channels] = torch.as_tensor(slope).detach().float().numpy()
         fitting = _CACHE // (PRODUCTS * self.inputs * FLOAT) // ROWS * ROWS
-        self.block = min(max(fitting, ROWS), 48)
+        self.block = min(max(fitting, ROWS), _LARGEST_BLOCK)
 
     def __call__(
         self,
@@ -210,7 +213,7 @@ def scratch(use: str, threads: int, *shape: int) -> Array:
     return _rooms[use][:size].reshape(threads, *shape)
 
 
-def _kernel(conv: nn.Conv2d) -> Array:
+def _taps(conv: nn.Conv2d) -> Array:
     """The weights as ``(out, in, 3, 3)``; those of a 1×1 convolution are the middle."""
     shape = (conv.kernel_size, conv.padding, conv.stride, conv.dilation, conv.groups)
     if conv.padding_mode == "zeros" and shape[2:] == ((1, 1), (1, 1), 1):
