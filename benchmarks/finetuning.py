@@ -6,7 +6,7 @@ The release's model, networks and losses run unmodified (get csjliang/LDL with g
 generator and discriminator weights, the same batch, and the same VGG19 (with random weights: they
 change no time). Both sides take steps in turn in one process, so that they see the same machine;
 memory is measured in a process each. The losses of the first step are compared: both sides compute
-the same. ``--seconds cpu`` counts processor time instead, for a machine that does other things, too.
+the same. ``--seconds cpu`` counts processor time instead, for a machine that does other things.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ def _race(
     """Seconds of each side's steps, taken in turn, and the losses of the first."""
     clock = time.perf_counter if arguments.seconds == "wall" else time.process_time
     release = _release(arguments) if arguments.release else None
-    times: dict[str, list[float]] = {"ours": []} | ({"release": []} if release else {})
+    times: dict[str, list[float]] = {side: [] for side in ("ours", "release")[: 1 + bool(release)]}
     losses: dict[str, dict[str, float]] = {}
 
     class Race(Callback):
@@ -236,14 +236,15 @@ def _ours(arguments: argparse.Namespace, steps: int, *callbacks: Callback) -> No
         enable_model_summary=False,
         callbacks=list(callbacks),
     )
-    trainer.fit(module, DataLoader([_batch(arguments)] * steps, batch_size=None))
+    batches: Any = [_batch(arguments)] * steps
+    trainer.fit(module, DataLoader(batches, batch_size=None))
 
 
 # The release
 
 
 def _release(arguments: argparse.Namespace) -> Step:
-    """`RealESRGANArtifactsDisModel.optimize_parameters` of LDL's ``train_LDL_realworld_RRDB.yml``."""
+    """A step of `RealESRGANArtifactsDisModel` by LDL's ``train_LDL_realworld_RRDB.yml``."""
     model_class = _import_release(arguments)
     generator, discriminator = _networks(arguments)
     model = model_class(_release_options(arguments))
@@ -287,11 +288,11 @@ def _import_release(arguments: argparse.Namespace) -> Any:
             super().__init__()
             self.features = _vgg_features()
 
-    vgg.vgg19 = Pretrained  # type: ignore[assignment]
+    vgg.vgg19 = Pretrained
     if arguments.device == "cpu":
-        nn.Module.cuda = lambda module, *_: module  # type: ignore[assignment, method-assign]
-    import realesrgan.archs  # type: ignore[import-not-found]  # noqa: F401
-    from realesrgan.models.realesrganArtifactsDis_model import (  # type: ignore[import-not-found]
+        nn.Module.cuda = lambda module, *_: module  # type: ignore[method-assign]
+    import realesrgan.archs  # noqa: F401
+    from realesrgan.models.realesrganArtifactsDis_model import (
         RealESRGANArtifactsDisModel,
     )
 
