@@ -32,8 +32,13 @@ def local_variance(plane: Tensor, window_size: int = 7) -> Tensor:
         ``(B, 1, H, W)`` float64, not negative; differentiable.
 
     Raises:
-        InputError: the image is too small to be reflected for this window.
+        InputError: the image is too small to be reflected for this window, or on an mps device,
+            which has no float64.
     """
+    if plane.device.type == "mps":
+        raise InputError(
+            "LDL's map needs float64, which mps lacks; use trainer=cpu, or model.artifact=null"
+        )
     margin = window_size // 2
     height, width = plane.shape[-2:]
     if min(height, width) <= margin:

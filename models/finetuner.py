@@ -169,6 +169,8 @@ class GANFinetuner(LightningModule):
             raise InputError(f"trainer.strategy: {name} cannot train two networks; use auto or ddp")
         # The averaged generator, and VGG, which is frozen, are meant to be.
         warnings.filterwarnings("ignore", ".*in eval mode at the start of training.*")
+        # Iterations are logged whatever the length of an epoch.
+        warnings.filterwarnings("ignore", ".*smaller than the logging interval.*")
         self._load_perceptual()
         self.train()  # networks come from their files in evaluation mode
         if self.hparams["compile"]:
@@ -339,6 +341,7 @@ class GANFinetuner(LightningModule):
             self.log("loss/generator", torch.stack(whole).sum(), prog_bar=True)
         self.log_dict({f"loss/{name}": value for name, value in shares.items()})
         self.log_dict({f"gradient_norm/{name}": norm for name, norm in norms.items()})
+        self.log("learning_rate", optimizers["generator"].param_groups[0]["lr"])
         self.log("skipped_steps", float(self.update.skipped))
         self._losses = {}
 
