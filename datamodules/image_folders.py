@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import multiprocessing
 import os
+import signal
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from time import perf_counter
@@ -93,6 +96,7 @@ class ImageFolders(LightningDataModule):
             num_workers=workers,
             collate_fn=present,
             multiprocessing_context=_start_method() if workers else None,
+            worker_init_fn=_end_with_parent,
         )
 
     def _workers(self) -> int:
@@ -109,6 +113,16 @@ def _start_method() -> str:
     method of their own that gives no readers.
     """
     return "fork" if "fork" in multiprocessing.get_all_start_methods() else "spawn"
+
+
+def _end_with_parent(_worker: int) -> None:
+    """Let a reading process end when its parent is killed (Linux).
+
+    It would notice by itself, but then wait for ever to hand over a sample that nobody takes.
+    """
+    if sys.platform == "linux":
+        set_parent_death_signal = 1  # PR_SET_PDEATHSIG
+        ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGKILL)
 
 
 class DetectionFolders(ImageFolders):
