@@ -23,16 +23,16 @@ CANDIDATES = 8
 """Crops of a photo that are upscaled; those with the most artifacts become part of the set."""
 KEPT, KEPT_HELD_OUT = 2, 4
 """Crops of a photo in the set, by whether it trains or validates."""
-MIN_AREA = 500
-"""Pixels that a region must exceed; the release's 4000 are a sixth of one of these crops."""
+MIN_AREA = 200
+"""Pixels that a region must exceed; the release's 4000 are a sixth of such a crop."""
 FOLDERS = ("LR", "MSE-SR", "GAN-SR", "DeSRA-Mask")
 
 _AS_IT_IS = Resize(probabilities=(0, 0, 1))
-# Training has noise of σ 1 to 10 and JPEG of quality 50 to 95 (conf/data/hr_images_sample.yaml).
+# Training has blur of σ 0.2 to 2 and JPEG of quality 50 to 95 (conf/data/hr_images_sample.yaml).
 OUT_OF_RANGE = Degradation(
     scale=SCALE,
     first=Round(
-        blur=BlurKernels(sigma=(0.2, 1.0)),
+        blur=BlurKernels(sigma=(0.1, 0.2)),
         resize=_AS_IT_IS,
         gaussian_probability=1.0,
         gaussian=(0.0, 0.0),
@@ -42,8 +42,8 @@ OUT_OF_RANGE = Degradation(
         blur_probability=0.0,
         resize=_AS_IT_IS,
         gaussian_probability=1.0,
-        gaussian=(12.0, 18.0),
-        jpeg=(28.0, 48.0),
+        gaussian=(0.0, 3.0),
+        jpeg=(28.0, 45.0),
     ),
     final_sinc_probability=0.0,
 )

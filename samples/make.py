@@ -92,7 +92,7 @@ def make_set(work_dir: Path, output_dir: Path, gan_weights: Path, seed: int) -> 
         f"gan_weights={gan_weights}",
         f"detector.min_area={MIN_AREA}",
         "inputs=copy",
-        "precision=float32",
+        "precision=fp32",
         f"output_dir={detected}",
     )
     write_set(candidates, detected, output_dir / "artifacts")
