@@ -12,6 +12,7 @@ import torch
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 
+import entry  # noqa: F401  # registers the resolvers of the configs
 from desra.detector import ArtifactDetector
 from desra.files import find_images
 from desra.images import read_mask, read_rgb
