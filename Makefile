@@ -20,7 +20,7 @@ train: $(STAMP)
 	$(BIN)/python train.py model=ldl data=desra_artifacts
 
 test: $(STAMP)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

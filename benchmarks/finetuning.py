@@ -55,21 +55,28 @@ def main() -> None:
         f"{arguments.device}, ours {arguments.precision}, release float32; "
         f"{arguments.steps} steps each in turn, {arguments.seconds} seconds"
     )
-    memory = {side: _run(arguments, side) for side in times}
     for side, seconds in times.items():
-        print(
-            f"{side:8} {np.median(seconds):8.3f} s a step, {1 / np.median(seconds):7.3f} steps/s; "
-            f"peak {memory[side]['peak']:6.0f} MB above the {memory[side]['idle']:5.0f} MB of an "
-            "idle process"
-        )
+        middle = np.median(seconds)
+        print(f"{side:8} {middle:8.3f} s a step, {1 / middle:7.3f} steps a second", flush=True)
     if arguments.release:
         ratios = np.array(times["release"]) / np.array(times["ours"])
         low, middle, high = np.percentile(ratios, [25, 50, 75])
-        share = memory["ours"]["peak"] / memory["release"]["peak"]
         print(f"release / ours: {middle:.2f} (quartiles {low:.2f} to {high:.2f})")
-        print(f"memory, ours / release: {share:.2f}")
         for name, value in losses["ours"].items():
             print(f"  first {name:20} ours {value:.7f}  release {losses['release'][name]:.7f}")
+    if not arguments.times_only:
+        _report_memory({side: _run(arguments, side) for side in times})
+
+
+def _report_memory(memory: dict[str, dict[str, float]]) -> None:
+    for side, found in memory.items():
+        print(
+            f"{side:8} peak {found['peak']:6.0f} MB above the {found['idle']:.0f} MB of an idle "
+            "process"
+        )
+    if "release" in memory:
+        share = memory["ours"]["peak"] / memory["release"]["peak"]
+        print(f"memory, ours / release: {share:.2f}")
 
 
 def _arguments() -> argparse.Namespace:
@@ -87,6 +94,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--compile", action="store_true", help="ours")
     parser.add_argument("--plain", action="store_true", help="ours without fast convolutions")
     parser.add_argument("--threads", type=int, help="of the processor")
+    parser.add_argument("--times-only", action="store_true", help="leave memory out")
     parser.add_argument("--seconds", choices=["wall", "cpu"], default="wall")
     parser.add_argument("--side", choices=["ours", "release"], help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -143,7 +151,7 @@ def _run(arguments: argparse.Namespace, side: str) -> dict[str, float]:
     command = [sys.executable, __file__, "--side", side]
     for name, value in vars(arguments).items():
         if value is True:
-            command.append(f"--{name}")
+            command.append(f"--{name.replace('_', '-')}")
         elif value not in (None, False) and name != "side":
             command += [f"--{name}", str(value)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)

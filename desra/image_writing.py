@@ -77,9 +77,7 @@ def write_image(path: str | Path, picture: Picture, quality: int = 95) -> None:
             raise InputError(f"{path}: cannot write {suffix or 'a file without suffix'}")
 
 
-def _write_png(
-    path: Path, pixels: NDArray, icc: bytes | None, exif: PILImage.Exif | None
-) -> None:
+def _write_png(path: Path, pixels: NDArray, icc: bytes | None, exif: PILImage.Exif | None) -> None:
     metadata = {}
     if icc:
         metadata[cv2.IMAGE_METADATA_ICCP] = icc
