@@ -12,7 +12,6 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torchvision.ops import StochasticDepth
 
 ResidualConnection = Literal["1conv", "3conv"]
 
@@ -152,7 +151,10 @@ class SwinLayer(nn.Module):
         self.attn = WindowAttention(dim, window, heads, qkv_bias)
         self.norm2 = nn.LayerNorm(dim)
         self.mlp = MLP(dim, hidden)
-        self.drop_path = StochasticDepth(drop_path, mode="row")
+        # Imported here: timm brings torchvision, which the other generators do without.
+        from timm.layers import DropPath
+
+        self.drop_path = DropPath(drop_path)
         mask = shifted_window_mask(*img_size, window, shift) if shift else None
         self.register_buffer("attn_mask", mask)
 
