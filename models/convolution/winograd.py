@@ -115,7 +115,7 @@ def _weight_gradient(x: Tensor, grad: Tensor) -> Tensor:
     inputs, outputs = x.shape[1], grad.shape[1]
     count = tile_count(x)
     chunk = min(count, max(_CHUNK // (PRODUCTS * FLOAT * (inputs + outputs)), 16))
-    total = torch.zeros(PRODUCTS, inputs, outputs)
+    total = torch.empty(PRODUCTS, outputs, inputs)
     with numba_threads() as threads:
         patches = scratch("patches", threads, INPUTS * INPUTS * max(inputs, outputs))
         for begin in range(0, count, chunk):
@@ -124,9 +124,10 @@ def _weight_gradient(x: Tensor, grad: Tensor) -> Tensor:
             wanted = torch.empty(PRODUCTS, length, outputs)
             transform(_pixels(x), False, begin, seen.numpy(), patches)
             transform(_pixels(grad), True, begin, wanted.numpy(), patches)
-            total.baddbmm_(seen.transpose(1, 2), wanted)
+            total.baddbmm_(wanted.transpose(1, 2), seen, beta=1 if begin else 0)  # 0: overwrite
     taps = torch.from_numpy(_PRODUCTS_OF_TAPS).t() @ total.view(PRODUCTS, -1)
-    return taps.view(TAPS, TAPS, inputs, outputs).permute(3, 2, 0, 1)
+    gradient = taps.view(TAPS, TAPS, outputs, inputs).permute(2, 3, 0, 1)
+    return gradient.contiguous(memory_format=torch.channels_last)
 
 
 def tile_count(x: Tensor) -> int:
