@@ -104,7 +104,7 @@ class GANFinetuner(LightningModule):
         clip_norm: float | None = None,
         patience: int = 20,
         channels_last: bool = True,
-        fast_convolutions: bool = True,
+        fast_convolutions: bool = False,
         compile: bool = False,
         seed: int = 0,
     ) -> None:

@@ -117,7 +117,8 @@ def test_heads_filled_up_with_zeros_change_nothing():
         torch.testing.assert_close(filled(lr), network(lr), atol=1e-6, rtol=1e-5)
 
 
-def test_less_memory_than_the_plain_network():
+def test_less_memory_than_the_plain_network(monkeypatch):
+    monkeypatch.setenv("DESRA_CPU_KERNELS", "1")
     network = randomise(RRDBNet(blocks=1))
     prepared = prepare_for_inference(network)
     lr = noise(3, 64, 64)
