@@ -40,8 +40,10 @@ class GANFinetuner(LightningModule):
     average.
 
     The batch holds ``lr`` and either ``gt``, or ``mse_sr``, ``gan_sr`` and ``mask``, of which the
-    pseudo ground truth of DeSRA is composed on the device. Terms that are None are not computed;
-    with no adversarial term there is no discriminator, and the same module trains MSE models.
+    pseudo ground truth of DeSRA is composed on the device. Where it also holds ``gt_sharp``, pixels
+    and features are compared with that; LDL's term and the discriminator see ``gt``, as in the
+    releases of Real-ESRGAN and LDL. Terms that are None are not computed; with no adversarial term
+    there is no discriminator, and the same module trains MSE models.
 
     Iterations, which ``trainer.max_steps`` counts, are updates of the generator. Gradients are
     averaged over ranks explicitly (`average_across_ranks`), so any DDP strategy will do and none
@@ -229,11 +231,12 @@ class GANFinetuner(LightningModule):
         generator's activations beside those of VGG or of the discriminator, never of both.
         """
         lr, gt = self._in_layout(batch["lr"]), self._in_layout(self.target(batch))
+        sharp = self._in_layout(batch["gt_sharp"]) if "gt_sharp" in batch else gt
         with self._without_ddp_hooks(), self._reproducible_draws(), self._convolutions():
             with torch.set_grad_enabled(self.warmup_left == 0):
                 output = self.generator(lr)
             image = output.detach().float().requires_grad_()
-            losses = self._image_losses(image, gt, lr) | self._adversarial_losses(image, gt)
+            losses = self._image_losses(image, gt, sharp, lr) | self._adversarial_losses(image, gt)
             if self.warmup_left == 0:
                 output.backward(image.grad.to(output.dtype))
         self._remember(losses)
@@ -247,21 +250,23 @@ class GANFinetuner(LightningModule):
             return batch["gt"]
         return compose(batch["mse_sr"], batch["gan_sr"], batch["mask"], self.feather)
 
-    def _image_losses(self, image: Tensor, gt: Tensor, lr: Tensor) -> dict[str, Tensor]:
+    def _image_losses(
+        self, image: Tensor, gt: Tensor, sharp: Tensor, lr: Tensor
+    ) -> dict[str, Tensor]:
         """Terms that compare output and target; their gradient is added to ``image.grad``."""
         if self.warmup_left > 0:
             return {}
         losses = {}
         if self.pixel is not None:
-            losses["pixel"] = self.pixel(image, gt)
+            losses["pixel"] = self.pixel(image, sharp)
         if self.layout is not None:
-            losses["layout"] = self.layout(image, gt)
+            losses["layout"] = self.layout(image, sharp)
         if self.artifact is not None:
             with torch.no_grad():
                 stable_output = self.ema(lr)
             losses["artifact"] = self.artifact(image, gt, stable_output)
         if self.perceptual is not None:
-            losses["perceptual"] = self.perceptual(image, gt)
+            losses["perceptual"] = self.perceptual(image, sharp)
         if losses:
             self._backward(torch.stack(list(losses.values())).sum(), [image])
         return losses
@@ -352,8 +357,13 @@ class GANFinetuner(LightningModule):
         self._upscalers = [Upscaler(self.ema.module)]
 
     def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
-        """The averaged generator's output as ``finetuned``; callbacks measure and show it."""
-        return {"finetuned": self._upscalers[0](batch["lr"]).clamp(0, 1)}
+        """The averaged generator's output as ``finetuned``; callbacks measure and show it.
+
+        In the upscaler's precision, whatever is trained in: so that what is measured here is what
+        masks are renewed with, and what ``upscale.py`` will make with the weights.
+        """
+        with torch.autocast(self.device.type, enabled=False):
+            return {"finetuned": self._upscalers[0](batch["lr"]).clamp(0, 1)}
 
     def on_validation_end(self) -> None:
         """Free the upscaler, whose weights are copies."""

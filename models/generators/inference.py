@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import os
 from collections import OrderedDict
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Literal
@@ -85,8 +84,7 @@ def prepare_for_inference(
     device = torch.device(device)
     scale, multiple = int(generator.scale), int(getattr(generator, "multiple", 1))  # type: ignore[arg-type]
     network = None
-    # Opt-in: NaN was seen once from the kernels' first call in a process.
-    if device.type == "cpu" and dtype == torch.float32 and os.environ.get("DESRA_CPU_KERNELS"):
+    if device.type == "cpu" and dtype == torch.float32:
         network = _on_own_kernels(generator)
     if network is None:
         network = copy.deepcopy(generator).eval().requires_grad_(False)

@@ -27,6 +27,7 @@ from models.discriminators import UNetDiscriminator
 from models.finetuner import GANFinetuner
 from models.generators import RRDBNet, load_generator, write_generator
 from models.losses import AdversarialLoss, PerceptualLoss, PixelLoss
+from models.upscaler import Upscaler
 from tests.models.finetuning import (
     SaveAt,
     assert_same_weights,
@@ -162,6 +163,42 @@ def test_pseudo_ground_truth_is_composed_of_the_batch() -> None:
     assert torch.equal(target[~inside], batch["gan_sr"][~inside])
 
 
+def test_pixels_and_features_are_compared_with_the_sharpened_truth() -> None:
+    """LDL's term and the discriminator see the truth as it is (csjliang/LDL, `gan_gt_usm: False`)."""
+    (batch,) = make_batches(1)
+    plain = {"lr": batch["lr"], "gt": batch["gan_sr"]}
+    sharpened = plain | {"gt_sharp": batch["mse_sr"]}
+    losses = []
+    for given in (plain, sharpened):
+        module = make_finetuner(perceptual=RememberTarget(), layout=PixelLoss(pool=2))
+        trainer = fit(module, loader([given]), 1)
+        assert module.perceptual.target is not None
+        assert torch.equal(module.perceptual.target, given.get("gt_sharp", given["gt"]))
+        losses.append(trainer.callback_metrics)
+        output = make_finetuner().generator(batch["lr"])
+        for name, pool in (("pixel", 1), ("layout", 2)):
+            expected = PixelLoss(pool=pool)(output, given.get("gt_sharp", given["gt"]))
+            torch.testing.assert_close(losses[-1][f"loss/{name}"], expected.detach())
+    for name in ("artifact", "discriminator_real", "adversarial"):
+        assert torch.equal(*(found[f"loss/{name}"] for found in losses))
+
+
+class RememberTarget(PerceptualLoss):
+    """Knows what it was given as the truth; costs nothing."""
+
+    target: Tensor | None = None
+
+    def load(self) -> None:
+        """Need no weights."""
+
+    def fetch(self) -> Path:
+        return Path()
+
+    def forward(self, output: Tensor, target: Tensor) -> Tensor:
+        self.target = target
+        return 0 * output.sum()
+
+
 # Numbers that are not finite
 
 
@@ -290,6 +327,22 @@ def test_validation_upscales_with_the_averaged_generator(artifact_set: Path) -> 
         assert found.shape == (1, 3, 96, 80)
         torch.testing.assert_close(found[inner], expected[inner].clamp(0, 1), rtol=0, atol=1e-4)
     assert not [key for key in module.state_dict() if "upscaler" in key]
+
+
+def test_validation_and_renewed_masks_see_the_same_image_in_mixed_precision(
+    artifact_set: Path,
+) -> None:
+    module, seen = make_finetuner(), []
+
+    class Watch(Callback):
+        def on_validation_batch_end(
+            self, trainer: Trainer, _: Any, outputs: Any, batch: Any, *__: Any
+        ) -> None:
+            renewed = Upscaler(module.ema.module)(batch["lr"]).clamp(0, 1)
+            seen.append(torch.equal(outputs["finetuned"], renewed))
+
+    fit(module, make_data(artifact_set), 4, [Watch()], precision="bf16-mixed")
+    assert seen == [True, True]
 
 
 def test_damaged_checkpoint_is_one_line(artifact_set: Path, tmp_path: Path) -> None:

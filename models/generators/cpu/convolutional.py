@@ -86,7 +86,8 @@ class FastRRDBNet(PerImage):
         shallow = FeatureMap.empty(x.height, x.width, self.features)
         self.first(x, shallow)
         one, two, three = (FeatureMap.empty(x.height, x.width, self.width) for _ in range(3))
-        one.image[: self.features] = shallow.image[: self.features]
+        # The channels filled up too: times weights of zero, what memory held before may be NaN.
+        one.image[: shallow.image.shape[0]] = shallow.image
         for first, second, third in self.trunk:
             first(one, two, Addend(one, 1.0))
             second(two, three, Addend(two, 1.0))
