@@ -164,7 +164,7 @@ def test_pseudo_ground_truth_is_composed_of_the_batch() -> None:
 
 
 def test_pixels_and_features_are_compared_with_the_sharpened_truth() -> None:
-    """LDL's term and the discriminator see the truth as it is (csjliang/LDL, `gan_gt_usm: False`)."""
+    """LDL's term and the discriminator see the truth as it is (gan_gt_usm of csjliang/LDL)."""
     (batch,) = make_batches(1)
     plain = {"lr": batch["lr"], "gt": batch["gan_sr"]}
     sharpened = plain | {"gt_sharp": batch["mse_sr"]}
@@ -332,7 +332,7 @@ def test_validation_upscales_with_the_averaged_generator(artifact_set: Path) -> 
 def test_validation_and_renewed_masks_see_the_same_image_in_mixed_precision(
     artifact_set: Path,
 ) -> None:
-    module, seen = make_finetuner(), []
+    module, seen = make_noisy(), []  # runs on PyTorch's own convolutions, which autocast rounds
 
     class Watch(Callback):
         def on_validation_batch_end(
@@ -342,7 +342,8 @@ def test_validation_and_renewed_masks_see_the_same_image_in_mixed_precision(
             seen.append(torch.equal(outputs["finetuned"], renewed))
 
     fit(module, make_data(artifact_set), 4, [Watch()], precision="bf16-mixed")
-    assert seen == [True, True]
+    assert seen
+    assert all(seen)
 
 
 def test_damaged_checkpoint_is_one_line(artifact_set: Path, tmp_path: Path) -> None:
