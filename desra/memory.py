@@ -87,6 +87,11 @@ class LiveBytes(TorchDispatchMode):
         self.now = self.peak = 0
         self._seen: set[int] = set()
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        # PyTorch would import its compiler, 150 MB, to tell it to leave this class alone.
+        return False
+
     def __torch_dispatch__(
         self, func: Callable, types: Any, args: Any = (), kwargs: Any = None
     ) -> Any:
