@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import csv
 import logging
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
-from lightning.pytorch.loggers import Logger, WandbLogger
+from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
+from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import OmegaConf
 
 log = logging.getLogger(__name__)
@@ -29,6 +32,74 @@ def wandb_logger(save_dir: str, offline: bool | None = None, **kwargs: Any) -> W
             log.info("no W&B key: writing %s/wandb offline; `wandb sync` sends it", save_dir)
     Path(save_dir).mkdir(parents=True, exist_ok=True)
     return WandbLogger(save_dir=save_dir, offline=offline, **kwargs)
+
+
+class CurveLogger(CSVLogger):
+    """Lightning's CSV logger, whose curves go on where a run goes on from a checkpoint.
+
+    Lightning deletes the ``metrics.csv`` that it finds. This one takes its rows over, up to the one
+    that the first new row repeats: what follows, the run that was stopped had written after its
+    last checkpoint. Each row is in the file as soon as it is logged.
+
+    Args:
+        save_dir: folder that gets ``metrics.csv`` and ``hparams.yaml``.
+        continues: the checkpoint that the run goes on from; None: the file begins anew.
+    """
+
+    def __init__(self, save_dir: str | Path, continues: str | None = None) -> None:
+        super().__init__(save_dir, name="", version="", flush_logs_every_n_steps=1)
+        self._earlier = read_curves(Path(save_dir, "metrics.csv")) if continues else []
+
+    @rank_zero_only
+    def log_hyperparams(self, params: Any = None) -> None:
+        """Write them to ``hparams.yaml``."""
+        self._open()
+        super().log_hyperparams(params)
+
+    @rank_zero_only
+    def log_metrics(self, metrics: Any, step: int | None = None) -> None:
+        """Add a row; the first one decides which of the earlier run's are kept."""
+        self._open()
+        kept = _rows_before(self._earlier, metrics, step or 0)
+        if kept < len(self._earlier):
+            self._write_earlier(self._earlier[:kept])
+        self._earlier = []
+        super().log_metrics(metrics, step)
+
+    def _open(self) -> None:
+        if self._experiment is None:
+            self._write_earlier(self._earlier)
+
+    def _write_earlier(self, rows: Sequence[dict[str, str]]) -> None:
+        """Let Lightning begin anew, and put these rows back."""
+        self._experiment = None
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", ".*exists and is not empty.*")  # it is the run's own
+            for row in rows:
+                self.experiment.log_metrics(row, int(row["step"]))
+            self.save()
+
+
+def read_curves(path: Path) -> list[dict[str, str]]:
+    """The rows of a ``metrics.csv``, each without the figures it lacks; none if there is no file.
+
+    A last line without its end, as a killed run may leave it, is left out.
+    """
+    if not path.is_file():
+        return []
+    lines = [line for line in path.read_text().splitlines(keepends=True) if line.endswith("\n")]
+    rows = ({name: text for name, text in row.items() if text} for row in csv.DictReader(lines))
+    return [row for row in rows if row.get("step", "").isdecimal()]
+
+
+def _rows_before(rows: Sequence[Mapping[str, str]], metrics: Mapping[str, Any], step: int) -> int:
+    """How many rows come before the one with these figures; several rows may have one step."""
+    figures = metrics.keys() - {"step", "epoch"}
+    for place, row in enumerate(rows):
+        at = int(row["step"])
+        if at > step or (at == step and not figures.isdisjoint(row)):
+            return place
+    return len(rows)
 
 
 def log_settings(loggers: Sequence[Logger], config: Any) -> None:

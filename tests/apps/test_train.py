@@ -51,8 +51,7 @@ def test_a_run_leaves_weights_metrics_and_its_configuration(
     assert run.returncode == 0, run.stderr
     assert "Traceback" not in run.stderr
     out = tmp_path / "out"
-    with open(out / "metrics.csv", newline="") as file:
-        rows = list(csv.DictReader(file))
+    rows = read_rows(out / "metrics.csv")
     assert [row["loss/artifact"] != "" for row in rows].count(True) == 3
     before = load_generator(tmp_path / "g.pth")
     after = load_generator(out / "checkpoints" / "last.ckpt")  # the averaged weights
@@ -60,6 +59,11 @@ def test_a_run_leaves_weights_metrics_and_its_configuration(
     assert 0 < moved.abs().max() < 1e-4
     assert "window_size: 7" in (out / ".hydra" / "config.yaml").read_text()
     assert "learning_rate: 0.0001" in (out / "hparams.yaml").read_text()
+
+
+def read_rows(table: Path) -> list[dict[str, str]]:
+    with open(table, newline="") as file:
+        return list(csv.DictReader(file))
 
 
 def test_a_stopped_run_goes_on(
@@ -84,9 +88,18 @@ def test_a_stopped_run_goes_on(
     assert process.returncode == 128 + signal.SIGTERM, errors
     assert f"ckpt_path={last}" in said.replace("\n", "")
     steps = torch.load(last, weights_only=True)["global_step"]
-    run = run_script("train.py", *arguments, f"iterations={steps + 2}", f"ckpt_path={last}")
+    curves = tmp_path / "out" / "metrics.csv"
+    before = [row["step"] for row in read_rows(curves) if int(row["step"]) < steps]
+    run = run_script(
+        *("train.py", *arguments, f"iterations={steps + 2}", f"ckpt_path={last}"),
+        "trainer.log_every_n_steps=1",
+    )
     assert run.returncode == 0, run.stderr
     assert torch.load(last, weights_only=True)["global_step"] == steps + 2
+    after = [row["step"] for row in read_rows(curves)]
+    assert before
+    assert after[: len(before)] == before
+    assert [int(step) for step in after[len(before) :]][-1] == steps + 2
 
 
 def test_wrong_use_is_one_line(
