@@ -111,7 +111,6 @@ def _fetch_locked(
 ) -> None:
     download = _Download(url, path, timeout, trusted=sha256 is not None)
     resumed = download.offset > 0
-    logger.info("downloading %s to %s", url, path)
     download.run(backoff, show)
     if not _matches(download.digest, sha256) and resumed:
         # The part may have come from an earlier file under the same address.
@@ -215,6 +214,8 @@ class _Download:
                     raise _Broken(f"HTTP {error.code} {error.reason}") from error
                 raise self._unreachable(f"HTTP {error.code} {error.reason}") from error
         with response:
+            if not self._answered:  # what cannot be had at all is told by the error alone
+                logger.info("downloading %s to %s", self.url, self.path)
             self._answered = True
             total = self._begin(response)
             with open(self.part, "r+b" if self.offset else "wb") as file:

@@ -34,8 +34,8 @@ class PerceptualLoss(nn.Module):
         weight: factor of this term.
         layers: convolution, as ``conv3_4``, to its weight.
         weights: ``"vgg19"`` for torchvision's ImageNet weights, which the released models were
-            trained
-            with: found in the cache (of this project or of torch.hub), else downloaded; or a file.
+            trained with: found in the cache (of this project or of torch.hub), else downloaded; or
+            a file.
     """
 
     mean: Tensor
@@ -51,6 +51,7 @@ class PerceptualLoss(nn.Module):
         self.weight, self.weights = weight, str(weights)
         self.layers = {name: float(factor) for name, factor in layers.items()}
         self._compared = {_index(name): factor for name, factor in self.layers.items()}
+        self._missing: InputError | None = None
         self.register_buffer("mean", torch.tensor(_MEAN).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(_STD).view(1, 3, 1, 1), persistent=False)
         self.features = nn.Sequential()
@@ -64,7 +65,7 @@ class PerceptualLoss(nn.Module):
         return {"weight": self.weight, "layers": self.layers, "weights": self.weights}
 
     def fetch(self) -> Path:
-        """The file of the weights, downloaded if it is not here.
+        """The file of the weights, downloaded if it is not here; tried once.
 
         Raises:
             InputError: no such file, or it is not here and cannot be downloaded.
@@ -77,14 +78,17 @@ class PerceptualLoss(nn.Module):
         name = url.rpartition("/")[2]
         cached, hub = cache_dir() / name, Path(torch.hub.get_dir(), "checkpoints", name)
         path = hub if hub.is_file() and not cached.is_file() else cached
+        if self._missing is not None:
+            raise self._missing
         try:
             # torchvision's file names end in the first digits of their SHA-256
             return fetch(url, path, sha256=Path(name).stem.rpartition("-")[2])
         except InputError as error:
-            raise InputError(
+            self._missing = InputError(
                 f"perceptual loss: {error}; or give model.perceptual.weights=FILE, or train "
                 "without this term by model.perceptual=null"
-            ) from error
+            )
+            raise self._missing from error
 
     def load(self) -> None:
         """Build the network up to the last layer that is compared; does nothing if it is built.
