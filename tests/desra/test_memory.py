@@ -1,6 +1,9 @@
 """Bytes available, bytes alive, and running out of them."""
 
 import os
+import platform
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -51,6 +54,34 @@ def test_peak_of_a_chain_of_convolutions_is_input_and_output_of_the_widest():
 
 def test_nothing_is_counted_after_the_block():
     assert peak_bytes(lambda: torch.zeros(KILO)) == peak_bytes(lambda: torch.zeros(KILO))
+
+
+_FAULTS = """
+import ctypes, resource, sys
+from desra.memory import keep_freed_memory
+if sys.argv[1] == "keep":
+    assert keep_freed_memory()
+libc = ctypes.CDLL(None)
+libc.malloc.restype, libc.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
+libc.free.argtypes = [ctypes.c_void_p]
+faults = []
+for _ in range(5):
+    block = libc.malloc(64 << 20)
+    ctypes.memset(block, 1, 64 << 20)
+    libc.free(block)
+    faults.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt)
+print(faults[-1] - faults[0])
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries have no mallopt")
+def test_freed_memory_is_kept():
+    def page_faults(mode: str) -> int:
+        command = [sys.executable, "-c", _FAULTS, mode]
+        return int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+
+    assert page_faults("free") > 100
+    assert page_faults("keep") < 10
 
 
 @pytest.mark.parametrize(
