@@ -47,8 +47,8 @@ def available_memory(device: torch.device) -> int:
 def keep_freed_memory() -> bool:
     """Have this process keep the memory that it frees, for what it allocates next.
 
-    A training step on the processor allocates and frees hundreds of megabytes in large pieces, which
-    glibc hands back to the system; clearing the pages of the next ones takes up to half of a
+    A training step on the processor allocates and frees hundreds of megabytes in large pieces.
+    glibc hands each back to the system, which clears every page of the next one: up to half of a
     step's time. Other C libraries do as they please.
 
     Returns:
@@ -59,7 +59,8 @@ def keep_freed_memory() -> bool:
     except (AttributeError, OSError, TypeError):  # no glibc
         return False
     settings = {_M_MMAP_MAX: 0, _M_TRIM_THRESHOLD: 2**31 - 1, _M_TOP_PAD: 64 * 2**20}
-    taken = [mallopt(name, value) for name, value in settings.items()]  # each of them, also after a refusal
+    # A list: the next is set even where one is refused.
+    taken = [mallopt(name, value) == 1 for name, value in settings.items()]
     return all(taken)
 
 
