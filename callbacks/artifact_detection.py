@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from callbacks.kept_planes import KeptPlanes, deflate, inflate
 from callbacks.ranks import gather
 from datamodules.mask_store import MaskStore, UpdateMode
-from desra.detector import Detection, Detector
+from desra.detectors import Detection, Detector
 from desra.errors import InputError
 from desra.images import quantize
 from desra.metrics.finetuning import Comparison
@@ -65,8 +65,9 @@ class ValidatedBatch:
     rows: Sequence[dict[str, Any]] = ()
 
     def distance_before(self) -> Tensor:
-        """The texture distance of GAN-SR, computed when asked for: only pictures need it."""
-        return self.detector.distance(self.images.mse_sr, self.images.gan_sr)
+        """The distance of GAN-SR, computed when asked for: only pictures need it."""
+        distance = self.detector.distance(self.images.mse_sr, self.images.gan_sr)
+        return self.detector.combined(distance)
 
 
 class ArtifactDetectionCallback(Callback):
@@ -119,12 +120,13 @@ class ArtifactDetectionCallback(Callback):
         self._pace = _Pace()
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Check the data, and fetch what the segmenter needs before anything has been computed."""
+        """Check the data, and fetch what is needed before anything has been computed."""
         if not hasattr(getattr(trainer, "datamodule", None), "update_masks"):
             raise InputError(
                 "callbacks.artifact_detection: this data has no masks; give data=desra_artifacts, "
                 "or callbacks=plain"
             )
+        self.detector.prepare()
         self.segmenter.prepare()
 
     # Training

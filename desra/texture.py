@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal, get_args
+
 import torch
 from torch import Tensor
 from torch.nn.functional import conv2d
@@ -14,6 +16,8 @@ STABILITY = (0.03 * 255) ** 2
 """C of equation 7: keeps the ratio near 1 where neither image has texture."""
 EPSILON = 1e-8
 """Added to variances below a square root, since rounding may leave them slightly negative."""
+
+Direction = Literal["both", "rougher"]
 
 CHUNK_PIXELS = 2**21
 """Pixels a GPU works on at a time; each takes some 400 bytes of scratch memory."""
@@ -32,8 +36,22 @@ def gaussian_window(window_size: int) -> Tensor:
     return weights / weights.sum()
 
 
+def check_direction(direction: str) -> Direction:
+    """``direction`` if it is one.
+
+    Raises:
+        InputError: it is another word.
+    """
+    for known in get_args(Direction):
+        if direction == known:
+            return known
+    raise InputError(f"direction={direction}; give both or rougher")
+
+
 @torch.no_grad()
-def texture_distance(mse_sr: Tensor, gan_sr: Tensor, window_size: int = 11) -> Tensor:
+def texture_distance(
+    mse_sr: Tensor, gan_sr: Tensor, window_size: int = 11, direction: Direction = "both"
+) -> Tensor:
     """Relative distance D of local texture between two images, in float64.
 
     D = (2·√(σ_m² + ε)·√(σ_g² + ε) + C) / (σ_m² + σ_g² + C), averaged over the channels. σ² is the
@@ -47,14 +65,19 @@ def texture_distance(mse_sr: Tensor, gan_sr: Tensor, window_size: int = 11) -> T
         mse_sr: ``(B, 3, H, W)``, uint8, or float in [0, 1], which is rounded to 8 bits first.
         gan_sr: likewise, of the same shape and device.
         window_size: side of the window in pixels, odd, at least 3.
+        direction: ``"both"``: as above. ``"rougher"``: σ_m is at most σ_g, channel by channel, so
+            that a channel in which MSE-SR has the more texture counts as alike. D is continuous in
+            the images either way.
 
     Returns:
         ``(B, 1, H, W)`` float64 on the device of the input. The window fits only
         ``(H − window_size + 1) × (W − window_size + 1)`` positions; the rim is 1.
 
     Raises:
-        InputError: sizes differ, an image is smaller than the window, or the device has no float64.
+        InputError: sizes differ, an image is smaller than the window, the device has no float64, or
+            the direction is another word.
     """
+    rougher = check_direction(direction) == "rougher"
     weights = gaussian_window(window_size)
     check_pair(mse_sr, gan_sr, window_size)
     mse_sr, gan_sr = quantize(mse_sr), quantize(gan_sr)
@@ -63,8 +86,9 @@ def texture_distance(mse_sr: Tensor, gan_sr: Tensor, window_size: int = 11) -> T
 
         half = weights[window_size // 2 :].numpy()
         pair = mse_sr.numpy(), gan_sr.numpy()
-        return torch.from_numpy(texture_distances(*pair, half, STABILITY, EPSILON)).unsqueeze(1)
-    return texture_distance_torch(mse_sr, gan_sr, weights)
+        distance = texture_distances(*pair, half, STABILITY, EPSILON, rougher)
+        return torch.from_numpy(distance).unsqueeze(1)
+    return texture_distance_torch(mse_sr, gan_sr, weights, rougher)
 
 
 def check_pair(mse_sr: Tensor, gan_sr: Tensor, smallest: int = 1) -> None:
@@ -99,7 +123,11 @@ def _size(images: Tensor) -> str:
 
 
 def texture_distance_torch(
-    mse_sr: Tensor, gan_sr: Tensor, weights: Tensor, chunk_pixels: int = CHUNK_PIXELS
+    mse_sr: Tensor,
+    gan_sr: Tensor,
+    weights: Tensor,
+    rougher: bool = False,
+    chunk_pixels: int = CHUNK_PIXELS,
 ) -> Tensor:
     """`texture_distance` by PyTorch's operations, for any device with float64.
 
@@ -107,6 +135,7 @@ def texture_distance_torch(
         mse_sr: ``(B, 3, H, W)`` uint8, not smaller than the window.
         gan_sr: likewise.
         weights: ``(window_size,)`` float64, a symmetric window.
+        rougher: whether only texture that MSE-SR lacks counts.
         chunk_pixels: how many output pixels are computed at a time; bounds the memory.
     """
     batch, _, height, width = mse_sr.shape
@@ -122,11 +151,11 @@ def texture_distance_torch(
             bottom = min(top + rows_at_once, rows)
             band = (*taken, slice(top, bottom + 2 * rim))
             out = distance[(*taken, slice(top + rim, bottom + rim), slice(rim, width - rim))]
-            out.copy_(_valid_distance(mse_sr[band], gan_sr[band], weights))
+            out.copy_(_valid_distance(mse_sr[band], gan_sr[band], weights, rougher))
     return distance
 
 
-def _valid_distance(mse_sr: Tensor, gan_sr: Tensor, weights: Tensor) -> Tensor:
+def _valid_distance(mse_sr: Tensor, gan_sr: Tensor, weights: Tensor, rougher: bool) -> Tensor:
     levels = torch.cat([mse_sr, gan_sr], 1).double()
     moments = torch.cat([levels, levels.square()], 1)
     # One group a plane: PyTorch's own depthwise kernels, which take float64 as it is.
@@ -135,6 +164,8 @@ def _valid_distance(mse_sr: Tensor, gan_sr: Tensor, weights: Tensor) -> Tensor:
     moments = conv2d(conv2d(moments, column, groups=12), row, groups=12)
     mean, mean_square = moments.chunk(2, 1)
     mse_variance, gan_variance = mean_square.addcmul(mean, mean, value=-1).chunk(2, 1)
+    if rougher:
+        mse_variance = torch.minimum(mse_variance, gan_variance)
     product = (mse_variance + EPSILON).mul_(gan_variance + EPSILON)
     numerator = product.sqrt_().mul_(2).add_(STABILITY)
     ratio = numerator.div_((mse_variance + gan_variance).add_(STABILITY))

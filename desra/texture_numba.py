@@ -25,7 +25,12 @@ BAND_ROWS = 128  # what a thread takes at a time
 
 
 def texture_distances(
-    mse_sr: Array, gan_sr: Array, half_window: Array, constant: float, epsilon: float
+    mse_sr: Array,
+    gan_sr: Array,
+    half_window: Array,
+    constant: float,
+    epsilon: float,
+    rougher: bool = False,
 ) -> Array:
     """The distance of each pair of a batch; see `desra.texture.texture_distance`.
 
@@ -35,6 +40,7 @@ def texture_distances(
         half_window: ``(r + 1,)`` weights of the window, from its centre outwards.
         constant: C of the formula.
         epsilon: ε of the formula.
+        rougher: whether only texture that MSE-SR lacks counts.
 
     Returns:
         ``(B, H, W)`` float64, at most 1; exactly 1 in the rim of ``r`` pixels.
@@ -48,7 +54,7 @@ def texture_distances(
     rows = height - 2 * radius
     share = -(-rows // torch.get_num_threads())
     step = min(BAND_ROWS, -(-share // TILE_ROWS) * TILE_ROWS)
-    kernel = _band_kernel(tuple(half_window.tolist()), constant, epsilon)
+    kernel = _band_kernel(tuple(half_window.tolist()), constant, epsilon, rougher)
     run_parallel(
         kernel,
         [
@@ -78,7 +84,7 @@ def _adjust(weights: Array, labels: Array, distance: Array, adjusted: Array) -> 
 
 @lru_cache(maxsize=16)
 def _band_kernel(
-    half_window: tuple[float, ...], constant: float, epsilon: float
+    half_window: tuple[float, ...], constant: float, epsilon: float, rougher: bool
 ) -> Callable[..., None]:
     """Code for one window: ``band(mse_sr, gan_sr, distance, first, last)`` computes valid rows."""
     weights = np.asarray(half_window)
@@ -109,6 +115,8 @@ def _band_kernel(
                         variance = variances[plane, i : i + 2, :columns]
                         _variance(level_0, square_0, weights, radius, variance[0])
                         _variance(level_1, square_1, weights, radius, variance[1])
+                if rougher:
+                    _keep_rougher(variances, rows, columns)
                 for i in range(rows):
                     out = distance[top + radius + i, left + radius : left + radius + columns]
                     _mean_distance(variances[:, i], constant, epsilon, out)
@@ -149,6 +157,17 @@ def _variance(levels: Array, squares: Array, weights: Array, radius: int, varian
             mean += weights[k] * (levels[j + radius - k] + levels[j + radius + k])
             mean_square += weights[k] * (squares[j + radius - k] + squares[j + radius + k])
         variance[j] = mean_square - mean * mean
+
+
+@inlined
+def _keep_rougher(variances: Array, rows: int, columns: int) -> None:
+    """Where MSE-SR has the more texture, give it that of GAN-SR: the channel is alike there."""
+    for channel in range(3):
+        for i in range(rows):
+            for j in range(columns):
+                variances[2 * channel, i, j] = min(
+                    variances[2 * channel, i, j], variances[2 * channel + 1, i, j]
+                )
 
 
 @inlined

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from desra import report
-from desra.detector import Detector
+from desra.detectors import Detector
 
 TABLE = "per_image.csv"
 TITLE = "Artifacts before and after finetuning"
@@ -118,7 +118,7 @@ def write_page(
         detector: whose settings are named, and whose threshold is marked in the heat maps' scale.
         classes: names of the semantic classes.
     """
-    scale = report.Scale(0, 1, 1 - detector.threshold)
+    scale = report.Scale(0, 1, 1 - detector.cutoff)
     return report.write_page(
         output_dir,
         [{**row, "removal": removal(row)} for row in rows],

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import torch
 
-from desra.detector import Detector
+from desra.detectors import Detector
 from desra.files import Match
 from desra.image_task import Result, Sample
 from desra.ledger import Ledger, Row
@@ -119,7 +119,8 @@ class ArtifactDetection(PairTask[Found]):
         for index in range(len(mask)):
             one = slice(index, index + 1)
             labels = None if stage.labels is None else stage.labels[one]
-            found.append(Found(distance[one], adjusted[one], mask[one], labels))
+            of_image = Stage(stage.distance[one], labels)
+            found.append(Found(distance[one], adjusted[one], mask[one], of_image))
         return found
 
     def conclude(self, result: Result, found: Found) -> None:
@@ -154,7 +155,7 @@ class ArtifactDetection(PairTask[Found]):
             shared = self.cache.folder / fingerprint
             if sample.payload.cached is None:
                 self._writer.write_shared(shared, sample, found)
-                self.cache.store(sample.match.key, fingerprint, Stage(found.distance, found.labels))
+                self.cache.store(sample.match.key, fingerprint, found.stage)
         else:
             self._writer.write_shared(shared, sample, found)
         return self._writer.write(shared, sample, found)

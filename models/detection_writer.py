@@ -12,24 +12,25 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from desra import report
-from desra.detector import Detector
+from desra.detectors import Detector
 from desra.files import link_or_copy, write_text
 from desra.image_task import Sample
 from desra.images import write_png
 from desra.ledger import Row
+from desra.stage_cache import Stage
 
 FOLDERS = {"lr": "LR", "mse_sr": "MSE-SR", "gan_sr": "GAN-SR"}
 MASK_FOLDER = "DeSRA-Mask"
 """The layout of the released dataset, which train.py reads."""
 
 DIFFERENCE = "Difference"
-"""The page's heat map: 1 − D, bright where the textures differ."""
+"""The page's heat map: 1 − D, bright where an artifact is likely."""
 
 PAGE_COLUMNS = (
     report.Column("artifact_share", kind="share", hint="Share of the image's pixels in the mask."),
     report.Column("regions", kind="integer", hint="8-connected regions of the mask."),
     report.Column("largest_region", kind="integer", hint="Pixels of the largest region."),
-    report.Column("mean_distance", hint="Mean texture distance; 1 where the textures agree."),
+    report.Column("mean_distance", hint="Mean of the map; low where artifacts are likely."),
 )
 SCORE_TITLES = {"iou": "IoU", "precision": "Precision", "recall": "Recall", "f1": "F1"}
 
@@ -41,13 +42,18 @@ class Found(NamedTuple):
         distance: float64.
         adjusted: float64.
         mask: bool.
-        labels: uint8, or None without a segmenter.
+        stage: what it was detected from; its distance has a channel for each member of an ensemble.
     """
 
     distance: Tensor
     adjusted: Tensor
     mask: Tensor
-    labels: Tensor | None
+    stage: Stage
+
+    @property
+    def labels(self) -> Tensor | None:
+        """Semantic labels, uint8, or None without a segmenter."""
+        return self.stage.labels
 
 
 class DetectionWriter:
@@ -134,7 +140,7 @@ class DetectionWriter:
         }
         if found.labels is not None:
             planes["Labels"] = _plane(found.labels)
-        stages = self.detector.stages(found.distance, found.labels)
+        stages = self.detector.stages(*found.stage)
         planes |= {name.capitalize(): _plane(stage) for name, stage in stages.items()}
         paths = []
         for name, plane in planes.items():
@@ -147,7 +153,6 @@ class DetectionWriter:
         write_text(self.output_dir / "summary.json", json.dumps(summary, indent=2) + "\n")
         if not self.page:
             return
-        threshold = getattr(self.detector, "threshold", None)
         report.write_page(
             self.output_dir,
             rows,
@@ -160,7 +165,7 @@ class DetectionWriter:
                 for name, value in summary.items()
                 if name in SCORE_TITLES and value is not None
             },
-            scales={DIFFERENCE: report.Scale(0, 1, threshold and 1 - threshold)},
+            scales={DIFFERENCE: report.Scale(0, 1, 1 - self.detector.cutoff)},
             classes=self.classes,
             files={"Mask": f"{MASK_FOLDER}/{{key}}.png"},
         )

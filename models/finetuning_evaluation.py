@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
 
-from desra.detector import Detection, Detector
+from desra.detectors import Detection, Detector
 from desra.errors import InputError, describe
 from desra.files import Match, write_text
 from desra.image_task import Result, Sample
@@ -128,7 +128,8 @@ class FinetuningEvaluation(LightningModule):
             )
 
     def setup(self, stage: str) -> None:
-        """Fetch and load what the segmenter needs before the first image."""
+        """Fetch and load what detector and segmenter need before the first image."""
+        self.detector.prepare()
         self.segmenter.prepare()
 
     def inputs(self, match: Match) -> Sequence[Path]:

@@ -35,8 +35,8 @@ from desra.metrics import (
 
 TITLE = "Detected against labelled artifacts"
 PICTURES = {"lr": "LR", "mse_sr": "MSE-SR", "gan_sr": "GAN-SR"}
-_TITLES = {"iou": "IoU", "precision": "precision", "recall": "recall", "f1": "F1"}
-_COLUMNS = (
+SCORE_TITLES = {"iou": "IoU", "precision": "precision", "recall": "recall", "f1": "F1"}
+PAGE_COLUMNS = (
     report.Column("artifact_share", kind="share", hint="pixels detected or labelled"),
     report.Column("iou", "IoU", "share", "pixels both detected and labelled, of either", False),
     report.Column("precision", "", "share", "detected regions that are labelled", False),
@@ -148,25 +148,11 @@ class MaskEvaluation(LightningModule):
         result.row["seconds"] = round(sample.seconds + perf_counter() - start, 4)
         if self.page:
             detected, labelled = (np.pad(plane, rim) for plane in aligned)
+            planes = (detected, labelled, self.min_share)
             result.write = partial(
-                self._write_page_entry, sample.match.key, detected, labelled, masks.pictures
+                write_overlap, self.output_dir, sample.match.key, *planes, masks.pictures
             )
         return result
-
-    def _write_page_entry(
-        self, key: str, mask: NDArray, gt_mask: NDArray, pictures: Mapping[str, NDArray]
-    ) -> list[Path]:
-        """Pictures (or where there are none the masks themselves) with the regions over them."""
-        images = {PICTURES[role]: pictures[role] for role in PICTURES if role in pictures}
-        if not pictures.keys() & {"mse_sr", "gan_sr"}:
-            images |= {
-                "Detected mask": _black_and_white(mask),
-                "Labelled mask": _black_and_white(gt_mask),
-            }
-        hit, false_alarm = split_regions(mask, gt_mask, self.min_share)
-        _, miss = split_regions(gt_mask, mask, self.min_share)
-        outlines = {"Labelled": gt_mask, "Hit": hit, "False alarm": false_alarm, "Miss": miss}
-        return report.write_entry(self.output_dir, key, images=images, outlines=outlines)
 
     def finish(self, rows: Sequence[Row]) -> None:
         """Write ``metrics.json`` and the page."""
@@ -183,10 +169,10 @@ class MaskEvaluation(LightningModule):
                 self.output_dir,
                 rows,
                 title=TITLE,
-                columns=_COLUMNS,
+                columns=PAGE_COLUMNS,
                 sort="iou",
                 settings={"border": self.border, "region hit from": f"{self.min_share:.0%}"},
-                summary={_TITLES[name]: _text(self.summary[name]) for name in SCORES},
+                summary={SCORE_TITLES[name]: score_text(self.summary[name]) for name in SCORES},
             )
 
     def teardown(self, stage: str) -> None:
@@ -201,13 +187,46 @@ class MaskEvaluation(LightningModule):
         Console().print(table)
 
 
+def write_overlap(
+    output_dir: Path,
+    key: str,
+    mask: NDArray[np.bool_],
+    gt_mask: NDArray[np.bool_],
+    min_share: float,
+    pictures: Mapping[str, NDArray],
+    heatmaps: Mapping[str, NDArray] | None = None,
+) -> list[Path]:
+    """Write the page's files of one image: pictures (or where there are none the masks themselves)
+    with hits, misses and false alarms over them.
+
+    Args:
+        output_dir: where the page will be.
+        key: of the image.
+        mask: detected artifacts, ``(H, W)``.
+        gt_mask: labelled artifacts, ``(H, W)``.
+        min_share: share of a region's pixels that the other mask must cover for a hit.
+        pictures: role to ``(h, w, 3)`` uint8 RGB.
+        heatmaps: title to ``(H, W)`` in [0, 1].
+    """
+    images = {PICTURES[role]: pictures[role] for role in PICTURES if role in pictures}
+    if not pictures.keys() & {"mse_sr", "gan_sr"}:
+        images |= {
+            "Detected mask": _black_and_white(mask),
+            "Labelled mask": _black_and_white(gt_mask),
+        }
+    hit, false_alarm = split_regions(mask, gt_mask, min_share)
+    _, miss = split_regions(gt_mask, mask, min_share)
+    outlines = {"Labelled": gt_mask, "Hit": hit, "False alarm": false_alarm, "Miss": miss}
+    return report.write_entry(output_dir, key, images=images, heatmaps=heatmaps, outlines=outlines)
+
+
 def _lines(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Names and figures of the set, as they are read by people."""
     lines = [
-        (_TITLES["iou"], _text(summary["iou"])),
-        (_TITLES["precision"], _with_counts(summary, "precision", "detected")),
-        (_TITLES["recall"], _with_counts(summary, "recall", "labelled")),
-        (_TITLES["f1"], _text(summary["f1"])),
+        (SCORE_TITLES["iou"], score_text(summary["iou"])),
+        (SCORE_TITLES["precision"], _with_counts(summary, "precision", "detected")),
+        (SCORE_TITLES["recall"], _with_counts(summary, "recall", "labelled")),
+        (SCORE_TITLES["f1"], score_text(summary["f1"])),
         ("images", str(summary["images"])),
         ("without artifacts, not in the IoU", str(summary["images_without_artifacts"])),
     ]
@@ -217,10 +236,10 @@ def _lines(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 def _with_counts(summary: Mapping[str, Any], score: str, regions: str) -> str:
     counts = f"{summary[f'{regions}_hits']} of {summary[regions]} {regions} regions"
-    return f"{_text(summary[score])}  ({counts})"
+    return f"{score_text(summary[score])}  ({counts})"
 
 
-def _text(score: float | None) -> str:
+def score_text(score: float | None) -> str:
     return "undefined" if score is None else f"{score:.4f}"
 
 

@@ -16,7 +16,7 @@ from lightning import LightningModule
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from desra.detector import Detector
+from desra.detectors import Detector
 from desra.errors import InputError, describe
 from desra.files import Match
 from desra.image_task import Result, Sample
@@ -94,9 +94,8 @@ class PairTask(LightningModule, Generic[Found]):
                 network = load_mixed(weights, None, load)
                 self.upscalers[role] = Upscaler(network, tile=tile, precision=precision)
         self.gt_masks = find_gt_masks(gt_root) if gt_root is not None else {}
-        of_mask_alone = ("threshold", "min_area")
         self.stage_settings = {
-            "distance": {k: v for k, v in detector.settings.items() if k not in of_mask_alone},
+            "distance": detector.distance_settings,
             "segmenter": segmenter.settings,
             "upscalers": {role: net.settings for role, net in self.upscalers.items()},
         }
@@ -120,7 +119,8 @@ class PairTask(LightningModule, Generic[Found]):
         """
 
     def setup(self, stage: str) -> None:
-        """Fetch and load what the segmenter needs before the first image."""
+        """Fetch and load what detector and segmenter need before the first image."""
+        self.detector.prepare()
         self.segmenter.prepare()
 
     def inputs(self, match: Match) -> Sequence[Path]:

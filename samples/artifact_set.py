@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from datamodules.degradations import BlurKernels, Degradation, Resize, Round
-from desra.detector import ArtifactDetector
+from desra.detectors import ArtifactDetector
 from desra.files import find_images, write_text
 from desra.images import read_mask, read_rgb, to_tensor, to_uint8, write_png
 from desra.texture import texture_distance

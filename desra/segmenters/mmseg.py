@@ -2,63 +2,32 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
-from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from desra.download import cache_dir, fetch
-from desra.errors import InputError
-from desra.files import file_digest
 from desra.images import quantize
 from desra.segmenters.argmax import resized_argmax
 from desra.segmenters.base import Segmenter
-from desra.segmenters.openmmlab import (
-    DEFAULT_CONFIG,
-    Recipe,
-    checksum_in_name,
-    find_config,
-    official_checkpoint,
-    read_weights,
-)
+from desra.segmenters.network import MMSegNetwork, Precision
+from desra.segmenters.openmmlab import DEFAULT_CONFIG, Weights
 from desra.semantics import ADE20K_CLASSES
 
-logger = logging.getLogger(__name__)
 
-Precision = Literal["auto", "fp32", "bf16", "fp16"]
-
-_SMALLEST_SIDE = 32  # pixels that the last stage of the usual backbones makes one of
-
-
-class _Files(NamedTuple):
-    config: Path
-    checkpoint: Path
-
-
-class MMSegSegmenter(Segmenter):
+class MMSegSegmenter(MMSegNetwork, Segmenter):
     """Labels with any network of mmsegmentation, by its config and checkpoint.
 
     On the CPU every label is the one that ``mmseg.apis.inference_model`` gives. The network's
     classes are turned into ADE20K's by their names; those that ADE20K lacks become "no class".
 
-    Nothing is imported, fetched or read before it is needed: see `prepare`.
-
     Args:
-        config: path of a config of mmsegmentation 1.x, or the name of one that comes with it. A
-            config is a Python program: use one that you trust.
-        checkpoint: path of the weights; None for the official ones of a config that comes with
-            mmsegmentation, which are fetched into the cache (`desra.download.cache_dir`) once.
-        precision: of the network on a GPU; ``"auto"`` is ``"fp16"``. What overflows is done again
-            in float32. The CPU always computes in float32.
-        batch_size: images, or windows where the config slides a window, that a GPU labels at once.
-            Smaller batches are filled up to this size, so that labels do not depend on which images
-            come together, down to the last bit. The CPU takes one at a time.
+        config: see `MMSegNetwork`, as the others.
+        checkpoint: of the network.
+        precision: of the network on a GPU.
+        batch_size: images or windows that a GPU labels at once.
 
     Raises:
         InputError: an unknown precision, or a batch size below 1.
@@ -73,81 +42,21 @@ class MMSegSegmenter(Segmenter):
         precision: Precision = "auto",
         batch_size: int = 4,
     ) -> None:
-        super().__init__()
-        if precision not in get_args(Precision):
-            raise InputError(
-                f"segmenter.precision={precision} is none of {', '.join(get_args(Precision))}"
-            )
-        if batch_size < 1:
-            raise InputError(f"segmenter.batch_size={batch_size} must be at least 1")
-        self.config, self.checkpoint = config, checkpoint
-        self.precision, self.batch_size = precision, batch_size
-        self._network: Any = None
-        self._pipeline: Any = None
+        super().__init__(config, checkpoint, precision, batch_size)
         self._values: list[int] = []
 
-    @cached_property
-    def _files(self) -> _Files:
-        config = find_config(self.config)
-        if self.checkpoint is not None:
-            checkpoint = Path(self.checkpoint).expanduser()
-            if not checkpoint.is_file():
-                raise InputError(
-                    f"segmenter.checkpoint={checkpoint}: no such file; give another path, or leave "
-                    "it out to have the official weights fetched"
-                )
-            return _Files(config, checkpoint)
-        url = official_checkpoint(config)
-        if url is None:
-            raise InputError(
-                f"segmenter.config={config}: no official weights are known for it; give "
-                "segmenter.checkpoint=PATH"
-            )
-        path = cache_dir() / url.rpartition("/")[2]
-        try:
-            return _Files(config, fetch(url, path, sha256=checksum_in_name(url)))
-        except InputError as error:
-            raise InputError(
-                f"{error}; or give segmenter.checkpoint=PATH, or choose segmenter=labels "
-                "segmenter.root=DIR or segmenter=none"
-            ) from error
-
-    @cached_property
-    def _recipe(self) -> Recipe:
-        return Recipe(self._files.config)
-
-    @cached_property
+    @property
     def settings(self) -> dict[str, Any]:
         """Digests of config and weights, and the precision. Fetches the weights if need be.
 
         Raises:
             InputError: config or weights are missing and cannot be had.
         """
-        return {
-            "segmenter": "mmseg",
-            "config": self._recipe.digest,
-            "checkpoint": file_digest(self._files.checkpoint),
-            "precision": self.precision,
-        }
+        return {"segmenter": "mmseg", **self.network_settings}
 
-    @torch.inference_mode(False)  # parameters made in inference mode could not be moved out of it
-    def prepare(self) -> None:
-        """Fetch the weights, build the network and load them.
-
-        Raises:
-            InputError: mmsegmentation, config or weights are missing, do not belong together, or
-                cannot be used.
-        """
-        if self._network is not None:
-            return
-        weights = read_weights(self._files.checkpoint)
-        network, self._pipeline = self._recipe.build(weights)
-        self._values = self._recipe.ade20k_indices(weights, network.decode_head.num_classes)
-        self._network = network
-
-    def train(self, mode: bool = True) -> MMSegSegmenter:
-        """Stays in evaluation mode: labels come from a frozen network."""
-        return super().train(False)
+    def check_classes(self, weights: Weights, num_classes: int) -> None:
+        """Find the ADE20K class of each of the network's; see `Recipe.ade20k_indices`."""
+        self._values = self._recipe.ade20k_indices(weights, num_classes)
 
     @torch.inference_mode()
     def forward(self, gan_sr: Tensor, keys: Sequence[str]) -> Tensor:
@@ -156,113 +65,11 @@ class MMSegSegmenter(Segmenter):
         Raises:
             InputError: as `prepare`; an image too narrow for the network, or NaN in its labels.
         """
-        self.prepare()
-        device = gan_sr.device
-        self._move(device)
         images = quantize(gan_sr).permute(0, 2, 3, 1).cpu().numpy()
-        at_once = self.batch_size if self._batches(device) and not self._slides else 1
-        labels = [
-            self._label(images[start : start + at_once], keys[start : start + at_once], at_once)
-            for start in range(0, len(images), at_once)
-        ]
-        return torch.cat(labels)
-
-    @torch.inference_mode(False)
-    def _move(self, device: torch.device) -> None:
-        # By mmengine's own `to`: its data preprocessor keeps its device for itself.
-        if self._network.data_preprocessor.device != device:
-            self._network.to(device)
-
-    @staticmethod
-    def _batches(device: torch.device) -> bool:
-        """Whether the device gains by batches and half precision."""
-        return device.type != "cpu"
-
-    @property
-    def _slides(self) -> bool:
-        return self._network.test_cfg.get("mode", "whole") == "slide"
-
-    def _label(self, images: NDArray[np.uint8], keys: Sequence[str], at_once: int) -> Tensor:
-        """``(B, H, W, 3)`` RGB to ``(B, 1, H, W)`` labels, by one pass of the network."""
-        height, width = images.shape[1:3]
-        # mmsegmentation reads images as BGR, and its networks turn them round.
-        samples = [self._pipeline({"img": np.ascontiguousarray(rgb[..., ::-1])}) for rgb in images]
-        if min(samples[0]["inputs"].shape[1:]) < _SMALLEST_SIDE:
-            raise InputError(
-                f"{keys[0]}: {width}x{height} is too narrow for the segmenter; leave it out, or "
-                "choose segmenter=labels or segmenter=none"
-            )
-        filled = [samples[index % len(samples)] for index in range(at_once)]
-        data = {name: [sample[name] for sample in filled] for name in ("inputs", "data_samples")}
-        data = self._network.data_preprocessor(data, False)
-        metas = [sample.metainfo for sample in data["data_samples"]]
-        logits = self._finite_logits(data["inputs"], metas, keys)[: len(images)]
-        return resized_argmax(
-            _unpadded(logits, metas[0]), (height, width), self._network.align_corners, self._values
+        size = images.shape[1:3]
+        return torch.cat(
+            [
+                resized_argmax(logits, size, self.align_corners, self._values)
+                for logits in self.logits(images, keys, gan_sr.device)
+            ]
         )
-
-    def _finite_logits(self, inputs: Tensor, metas: list[dict], keys: Sequence[str]) -> Tensor:
-        """``(B, C, h, w)`` float32 logits, one channel for each class."""
-        half = {"auto": torch.float16, "fp16": torch.float16, "bf16": torch.bfloat16}
-        dtype = half.get(self.precision) if self._batches(inputs.device) else None
-        logits = self._logits(inputs, metas, dtype)
-        finite = _finite(logits)
-        if dtype is not None and not finite.all():
-            logger.warning("segmenter overflows in %s near %s, done in float32", dtype, keys[0])
-            logits = torch.where(finite, logits, self._logits(inputs, metas, None))
-            finite = _finite(logits)
-        if not finite.all():
-            raise InputError(
-                f"{', '.join(keys)}: the segmenter answers with NaN; check segmenter.checkpoint"
-            )
-        if logits.shape[1] > 1:
-            return logits
-        # A single channel tells the second of two classes, above a threshold of its probability.
-        threshold = torch.tensor(self._network.decode_head.threshold).logit()
-        return torch.cat([torch.full_like(logits, threshold.item()), logits], dim=1)
-
-    def _logits(self, inputs: Tensor, metas: list[dict], dtype: torch.dtype | None) -> Tensor:
-        with torch.autocast(inputs.device.type, dtype, enabled=dtype is not None):
-            if self._slides:
-                return self._slide(inputs, metas[0])
-            return self._network.inference(inputs, metas).float()
-
-    def _slide(self, image: Tensor, meta: dict) -> Tensor:
-        """Mean logits of overlapping windows; mmsegmentation's, with several windows at once."""
-        height, width = image.shape[-2:]
-        crop, stride = self._network.test_cfg.crop_size, self._network.test_cfg.stride
-        rows = _windows(height, crop[0], stride[0])
-        columns = _windows(width, crop[1], stride[1])
-        windows = [(..., row, column) for row in rows for column in columns]
-        total = image.new_zeros(1, self._network.out_channels, height, width)
-        count = image.new_zeros(1, 1, height, width)
-        at_once = self.batch_size if self._batches(image.device) else 1
-        for start in range(0, len(windows), at_once):
-            group = windows[start : start + at_once]
-            crops = torch.cat([image[window] for window in group])
-            metas = [{**meta, "img_shape": crops.shape[2:]}] * len(group)
-            logits = self._network.encode_decode(crops, metas)
-            for window, part in zip(group, logits, strict=True):
-                total[window] += part
-                count[window] += 1
-        return total / count
-
-
-def _finite(logits: Tensor) -> Tensor:
-    """``(B, 1, 1, 1)`` bool: whether all logits of an image are finite."""
-    return torch.isfinite(logits).all(dim=(1, 2, 3), keepdim=True)
-
-
-def _windows(length: int, crop: int, stride: int) -> list[slice]:
-    """Windows of ``crop`` pixels every ``stride``, the last one moved back to end at the edge."""
-    steps = max(length - crop + stride - 1, 0) // stride + 1
-    ends = [min(step * stride + crop, length) for step in range(steps)]
-    return [slice(max(end - crop, 0), end) for end in ends]
-
-
-def _unpadded(logits: Tensor, meta: dict) -> Tensor:
-    """Without what the data preprocessor padded the image with."""
-    padding = meta.get("img_padding_size", meta.get("padding_size", (0, 0, 0, 0)))
-    left, right, top, bottom = padding
-    height, width = logits.shape[-2:]
-    return logits[..., top : height - bottom, left : width - right]

@@ -74,8 +74,12 @@ class Weights(NamedTuple):
     classes: tuple[str, ...]
 
 
-def find_config(config: str | Path) -> Path:
+def find_config(config: str | Path, node: str = "segmenter") -> Path:
     """The file of a config given by its path, or by the name of one that comes with mmsegmentation.
+
+    Args:
+        config: path or name.
+        node: the configuration's node, which a message names.
 
     Raises:
         InputError: there is none, or mmsegmentation is not installed.
@@ -92,7 +96,7 @@ def find_config(config: str | Path) -> Path:
     if name not in packaged:
         near = get_close_matches(name, packaged, n=3)
         raise InputError(
-            f"segmenter.config={config}: no such file, and no config of mmsegmentation's"
+            f"{node}.config={config}: no such file, and no config of mmsegmentation's"
             + (f"; did you mean {' or '.join(near)}?" if near else "")
         )
     return packaged[name]
@@ -279,6 +283,6 @@ def _load(network: nn.Module, weights: Weights, config: str) -> None:
         if keys:
             more = f" and {len(keys) - 1} more" if len(keys) > 1 else ""
             raise InputError(
-                f"{other}: it {problem} {keys[0]}{more}; give segmenter.config and "
-                "segmenter.checkpoint that belong together"
+                f"{other}: it {problem} {keys[0]}{more}; give a config and a "
+                "checkpoint that belong together"
             )

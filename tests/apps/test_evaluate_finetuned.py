@@ -15,7 +15,7 @@ import torch
 
 from datamodules.artifact_images import ArtifactImages
 from datamodules.desra_artifacts import DeSRAArtifacts
-from desra.detector import ArtifactDetector
+from desra.detectors import ArtifactDetector
 from desra.errors import InputError
 from desra.images import quantize, read_mask, read_rgb, to_tensor, write_png
 from desra.metrics import AdditionRate, ArtifactMetrics, RemovalRate, region_hits

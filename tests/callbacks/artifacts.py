@@ -21,7 +21,7 @@ from callbacks.artifact_detection import ArtifactDetectionCallback
 from callbacks.artifact_validation import ArtifactValidation
 from callbacks.checkpoints import WholeCheckpoints
 from datamodules.desra_artifacts import DeSRAArtifacts
-from desra.detector import ArtifactDetector
+from desra.detectors import ArtifactDetector
 from desra.images import to_uint8, write_png
 from desra.segmenters import NoSegmenter
 from models.finetuner import GANFinetuner

@@ -13,7 +13,7 @@ from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 
 import entry  # noqa: F401  # registers the resolvers of the configs
-from desra.detector import ArtifactDetector
+from desra.detectors import ArtifactDetector
 from desra.files import find_images
 from desra.images import read_mask, read_rgb
 from models.discriminators import load_discriminator

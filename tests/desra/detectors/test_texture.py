@@ -9,9 +9,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from benchmarks.plain_detection import plain_adjust, plain_distance, plain_mask, plain_stages
-from desra import detector as detector_module
 from desra import regions
-from desra.detector import ArtifactDetector, Detector
+from desra.detectors import ArtifactDetector, Detector, base, texture
 from desra.errors import InputError
 from desra.images import to_tensor
 from desra.morphology import dilate_torch, erode_torch
@@ -44,15 +43,16 @@ def planes(image: np.ndarray) -> Tensor:
 def _gpu_implementation(monkeypatch):
     """Run what runs on GPUs, on CPU tensors."""
 
-    def distance(mse_sr, gan_sr, window_size):
-        return texture_distance_torch(mse_sr, gan_sr, gaussian_window(window_size))
+    def distance(mse_sr, gan_sr, window_size, direction):
+        weights = gaussian_window(window_size)
+        return texture_distance_torch(mse_sr, gan_sr, weights, direction == "rougher")
 
     def dilate(mask, size, iterations=1):
         return dilate_torch(mask, iterations * (size - 1) + 1)
 
-    monkeypatch.setattr(detector_module, "texture_distance", distance)
-    monkeypatch.setattr(detector_module, "erode", erode_torch)
-    monkeypatch.setattr(detector_module, "dilate", dilate)
+    monkeypatch.setattr(texture, "texture_distance", distance)
+    monkeypatch.setattr(base, "erode", erode_torch)
+    monkeypatch.setattr(base, "dilate", dilate)
     monkeypatch.setattr(regions, "find_runs", find_runs_torch)
     monkeypatch.setattr(regions, "paint_runs", paint_runs_torch)
 
@@ -213,6 +213,7 @@ def test_settings_say_what_decides_the_mask(tmp_path):
     table.write_text("index,name,interval\n3,anything,19\n")
     variants = [
         {}, {"threshold": 0.6}, {"min_area": 10}, {"window_size": 9}, {"intervals": table},
+        {"direction": "rougher"},
     ]  # fmt: skip
     texts = [json.dumps(ArtifactDetector(**variant).settings) for variant in variants]
     assert len(set(texts)) == len(texts)
@@ -227,6 +228,7 @@ def test_settings_say_what_decides_the_mask(tmp_path):
         ({"min_area": -1}, "min_area=-1"),
         ({"threshold": float("nan")}, "threshold=nan"),
         ({"intervals": "no/such/table.csv"}, "no/such/table.csv"),
+        ({"direction": "smoother"}, "direction=smoother"),
     ],
 )
 def test_settings_that_cannot_be_used_are_refused(arguments, complaint):
@@ -243,6 +245,54 @@ def test_input_that_cannot_be_used_is_refused():
         detector(mse_sr[:, :, :9], gan_sr[:, :, :9])
     with pytest.raises(InputError, match="label map"):
         detector(mse_sr, gan_sr, labels[:, :, :50])
+
+
+def plain_rougher(mse_sr: np.ndarray, gan_sr: np.ndarray) -> np.ndarray:
+    """Distance at the valid positions, where texture that MSE-SR alone has counts as alike."""
+    alike = []
+    for channel in range(3):
+        x, y = (image[..., channel].astype(np.float64) for image in (mse_sr, gan_sr))
+        window = (11, 11), 1.5
+        means, squares = zip(
+            *((cv2.GaussianBlur(z, *window), cv2.GaussianBlur(z**2, *window)) for z in (x, y)),
+            strict=True,
+        )
+        m, g = (s - e**2 for e, s in zip(means, squares, strict=True))
+        constant = (0.03 * 255) ** 2
+        ratio = (2 * np.sqrt((m + 1e-8).clip(0) * (g + 1e-8).clip(0)) + constant) / (
+            m + g + constant
+        )
+        alike.append(np.where(m > g, 1, ratio)[5:-5, 5:-5])
+    return np.mean(alike, 0)
+
+
+@pytest.mark.parametrize("device", ["cpu", "gpu"])
+def test_direction_keeps_only_texture_that_gan_sr_added(device, request):
+    if device == "gpu":
+        request.getfixturevalue("_gpu_implementation")
+    smooth, textured, _ = scene(140, 150, 4)
+    detector = ArtifactDetector(min_area=100, direction="rougher")
+    both = ArtifactDetector(min_area=100)
+    added = detector(planes(smooth), planes(textured))
+    assert added.mask.any()
+    assert not detector(planes(textured), planes(smooth)).mask.any()
+    assert both(planes(textured), planes(smooth)).mask.any()
+    np.testing.assert_allclose(
+        added.distance[0, 0, 5:-5, 5:-5], plain_rougher(smooth, textured), rtol=0, atol=1e-7
+    )
+
+
+def test_direction_gives_one_mask_on_every_device(request):
+    detector = ArtifactDetector(min_area=50, direction="rougher")
+    first, second, _ = scene(140, 150, 5)
+    second = np.concatenate([second[:, :75], first[:, 75:]], 1)
+    first = np.concatenate([first[:, :75], scene(140, 150, 6)[1][:, 75:]], 1)
+    pair = planes(first), planes(second)
+    on_cpu = detector(*pair).mask
+    request.getfixturevalue("_gpu_implementation")
+    assert on_cpu[..., :75].any()
+    assert not on_cpu[..., 90:].any()
+    assert torch.equal(detector(*pair).mask, on_cpu)
 
 
 class Contrast(Detector):
