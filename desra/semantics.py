@@ -3,7 +3,8 @@
 ``data/ade20k_intervals.csv`` holds the constants of the DeSRA release for the 150 classes of ADE20K
 (``SSIM_MSE_GAN_threshold.txt`` of https://github.com/TencentARC/DeSRA), in the order in which
 networks of mmsegmentation number the classes. [0, 1] is split in 20 intervals; n_k is the interval
-up to which 85 % of a class's pixels have their texture distance, on the authors' training images.
+up to which 85 % of a class's pixels have their texture distance, on the authors' training images,
+counted from D = 1 downwards: interval 0 is [0.95, 1]. `desra.calibration` makes such tables.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from torch import Tensor
 from desra.errors import InputError
 
 INTERVALS = 20
+MOST_INTERVALS = 1000
 NO_CLASS = 255
 """Label of a pixel whose class is not known; it keeps its distance."""
 
@@ -35,12 +37,19 @@ class TextureInterval:
     Attributes:
         index: number of the class in a label map, 0 to 254.
         name: of the class.
-        interval: n_k, 0 to 19.
+        interval: n_k, 0 to ``intervals`` − 1.
+        intervals: how many [0, 1] was split into.
     """
 
     index: int
     name: str
     interval: int
+    intervals: int = INTERVALS
+
+    @property
+    def weight(self) -> float:
+        """A_k = N / (N − n_k) for N intervals (equation 8); it moves 1 − n_k / N to 1."""
+        return self.intervals / (self.intervals - self.interval)
 
 
 def texture_intervals(path: str | Path | None = None) -> tuple[TextureInterval, ...]:
@@ -48,7 +57,9 @@ def texture_intervals(path: str | Path | None = None) -> tuple[TextureInterval, 
 
     Args:
         path: a CSV file ``index,name,interval`` for classes of any kind, or a text file of lines
-            ``name--interval`` for classes of ADE20K, as in the release; None for the release's.
+            ``name--interval`` for classes of ADE20K, as in the release; None for the release's. Of
+            further columns of a CSV, ``intervals`` says how many there are (20 without it), and
+            others are passed over.
 
     Raises:
         InputError: the file cannot be read, or a line is not understood; names file and line.
@@ -66,16 +77,18 @@ def _parse(source: str, text: str) -> tuple[TextureInterval, ...]:
     lines = [(number, line) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
     if not lines:
         raise InputError(f"{source}: the table is empty; give lines of {','.join(_CSV_HEADER)}")
-    fields = next(csv.reader([lines[0][1]]))
-    is_csv = [field.strip().lower() for field in fields] == _CSV_HEADER
-    rows = _csv_fields(lines[1:]) if is_csv else _released_fields(source, lines)
+    header = [field.strip().lower() for field in next(csv.reader([lines[0][1]]))]
+    is_csv = header[: len(_CSV_HEADER)] == _CSV_HEADER
+    rows = _csv_fields(header, lines[1:]) if is_csv else _released_fields(source, lines)
     table: dict[int, TextureInterval] = {}
-    for number, (index, name, interval) in rows:
+    for number, (index, name, interval, intervals) in rows:
         place = f"{source}, line {number}"
+        of = _integer(place, "number of intervals", intervals, MOST_INTERVALS, least=1)
         row = TextureInterval(
             _integer(place, "class index", index, NO_CLASS - 1),
             name.strip(),
-            _integer(place, "interval", interval, INTERVALS - 1),
+            _integer(place, "interval", interval, of - 1),
+            of,
         )
         if row.index in table:
             raise InputError(f"{place}: class {row.index} is there twice; keep one of the lines")
@@ -83,15 +96,18 @@ def _parse(source: str, text: str) -> tuple[TextureInterval, ...]:
     return tuple(table[index] for index in sorted(table))
 
 
-def _csv_fields(lines: list[tuple[int, str]]) -> Iterator[tuple[int, tuple[str, str, str]]]:
+_Fields = tuple[str, str, str, str]
+"""Index, name, interval, number of intervals."""
+
+
+def _csv_fields(header: list[str], lines: list[tuple[int, str]]) -> Iterator[tuple[int, _Fields]]:
     for number, line in lines:
-        index, name, interval, *_ = [*next(csv.reader([line])), "", "", ""]
-        yield number, (index, name, interval)
+        values = dict(zip(header, next(csv.reader([line])), strict=False))
+        index, name, interval = (values.get(column, "") for column in _CSV_HEADER)
+        yield number, (index, name, interval, values.get("intervals", str(INTERVALS)))
 
 
-def _released_fields(
-    source: str, lines: list[tuple[int, str]]
-) -> Iterator[tuple[int, tuple[str, str, str]]]:
+def _released_fields(source: str, lines: list[tuple[int, str]]) -> Iterator[tuple[int, _Fields]]:
     for number, line in lines:
         name, separator, interval = line.strip().rpartition("--")
         if not separator:
@@ -101,12 +117,14 @@ def _released_fields(
             )
         if name not in ADE20K_CLASSES:
             raise InputError(f"{source}, line {number}: ADE20K has no class {name!r}")
-        yield number, (str(ADE20K_CLASSES.index(name)), name, interval)
+        yield number, (str(ADE20K_CLASSES.index(name)), name, interval, str(INTERVALS))
 
 
-def _integer(place: str, what: str, text: str, largest: int) -> int:
-    if not text.strip().isdecimal() or int(text) > largest:
-        raise InputError(f"{place}: {what} {text.strip()!r}; give an integer from 0 to {largest}")
+def _integer(place: str, what: str, text: str, largest: int, least: int = 0) -> int:
+    if not text.strip().isdecimal() or not least <= int(text) <= largest:
+        raise InputError(
+            f"{place}: {what} {text.strip()!r}; give an integer from {least} to {largest}"
+        )
     return int(text)
 
 
@@ -115,7 +133,7 @@ ADE20K_CLASSES: tuple[str, ...] = tuple(row.name for row in texture_intervals())
 
 
 def adjustment_weights(path: str | Path | None = None) -> Tensor:
-    """Weight A_k = 20 / (20 − n_k) of every label (equation 8).
+    """Weight A_k = 20 / (20 − n_k) of every label (equation 8), see `TextureInterval.weight`.
 
     Args:
         path: table of intervals, see `texture_intervals`.
@@ -128,7 +146,7 @@ def adjustment_weights(path: str | Path | None = None) -> Tensor:
     """
     weights = torch.ones(256, dtype=torch.float64, device="cpu")
     for row in texture_intervals(path):
-        weights[row.index] = INTERVALS / (INTERVALS - row.interval)
+        weights[row.index] = row.weight
     return weights
 
 

@@ -61,6 +61,14 @@ def test_both_forms_of_a_table_are_read(tmp_path):
     assert texture_intervals(own)[1].name == "road, wet"
 
 
+def test_a_table_says_how_many_intervals_there_are_and_may_say_more(tmp_path):
+    table = tmp_path / "table.csv"
+    lines = ["index,name,interval,pixels,intervals", "0,wall,30,12345,40", '3,"floor, wet",0,9,8']
+    table.write_text("\n".join(lines))
+    weights = adjustment_weights(table)
+    assert (weights[0], weights[3], weights[1]) == (4, 1, 1)
+
+
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
@@ -71,6 +79,8 @@ def test_both_forms_of_a_table_are_read(tmp_path):
         ("index,name,interval\n0,wall\n", "line 2: interval ''"),
         ("index,name,interval\n255,wall,1\n", "class index '255'; give an integer from 0 to 254"),
         ("index,name,interval\n1,wall,1\n1,sky,2\n", "line 3: class 1 is there twice"),
+        ("index,name,interval,intervals\n0,wall,8,8\n", "integer from 0 to 7"),
+        ("index,name,interval,intervals\n0,wall,0,0\n", "intervals '0'; give an integer from 1"),
         ("wall--20\n", "line 1: interval '20'"),
         ("wall--1\nunicorn--2\n", "line 2: ADE20K has no class 'unicorn'"),
         ("wall--1\nwall--2\n", "line 2: class 0 is there twice"),
