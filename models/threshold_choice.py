@@ -1,0 +1,237 @@
+"""Threshold and minimum area for a wanted precision or recall, from labelled images."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from time import perf_counter
+from typing import Literal, get_args
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from desra.detector import Detector
+from desra.errors import InputError
+from desra.files import Match, write_table, write_text
+from desra.image_task import Result
+from desra.labelme import read_gt_mask
+from desra.ledger import Row
+from desra.metrics import MIN_SHARE, align_masks
+from desra.operating_points import (
+    POINT_COLUMNS,
+    Choice,
+    Sweep,
+    Target,
+    as_thresholds,
+    bootstrap_scores,
+    choose,
+    held_out_counts,
+    plane,
+    regions_from_record,
+    sweep_thresholds,
+)
+from desra.segmenters import Segmenter
+from desra.stage_cache import Stage
+from models.generators import load_generator
+from models.pair_task import Load, PairTask, Pictures
+from models.threshold_plots import plot_sweep
+from models.upscaler import Precision
+
+CUTOFFS = [step / 40 for step in range(1, 40)]
+"""Of the distance, where no thresholds are given."""
+
+
+class ThresholdChoice(PairTask[Stage]):
+    """Sweep threshold and minimum area on labelled images; an `ImageTask` over `LabelledPairs`.
+
+    Args:
+        detector: makes the masks; its own threshold and minimum area are of no account.
+        segmenter: what says which pixels show what.
+        output_dir: gets ``metrics.json``, ``curve.csv``, ``curve.png`` and ``per_image.csv``.
+        target: the score that must be reached, and the other is then as high as can be; or ``f1``,
+            which is made as high as can be.
+        value: that the target must reach, above 0 and at most 1; of no account for ``f1``.
+        thresholds: in the detector's units; None for 39 that are evenly spaced over its distances.
+        min_areas: minimum areas of regions, pixels.
+        min_share: share of a region's pixels that the other mask must cover.
+        mse_weights: see `PairTask`, as all that follow.
+
+    Raises:
+        InputError: a setting out of its range.
+    """
+
+    name = "choose-threshold"
+    table_name = "per_image.csv"
+    columns = ("image", "width", "height", "labelled", "labelled_share", "seconds", "error")
+
+    def __init__(
+        self,
+        detector: Detector,
+        segmenter: Segmenter,
+        output_dir: str | Path,
+        target: Target = "precision",
+        value: float = 0.8,
+        thresholds: Sequence[float] | None = None,
+        min_areas: Sequence[int] = (0, 500, 1000, 2000, 4000),
+        min_share: float = MIN_SHARE,
+        mse_weights: str | None = None,
+        gan_weights: str | None = None,
+        tile: int | Literal["auto"] | None = "auto",
+        precision: Precision = "auto",
+        load: Load = load_generator,
+    ) -> None:
+        _check(target, value, thresholds, min_areas, min_share)
+        super().__init__(
+            detector, segmenter, output_dir, None, mse_weights, gan_weights, tile, precision, load
+        )
+        self.target, self.value, self.min_share = target, value, min_share
+        given = as_thresholds(detector, CUTOFFS) if thresholds is None else thresholds
+        self.thresholds = sorted({float(threshold) for threshold in given})
+        self.min_areas = sorted(set(min_areas))
+        self.settings = {
+            "stage": self.stage_settings,
+            "thresholds": self.thresholds,
+            "min_share": min_share,
+        }
+        self.choice: Choice | None = None
+
+    def load(self, match: Match) -> Pictures:
+        """Read the images of a match, and its labels."""
+        images = {role: path for role, path in match.paths.items() if role != "gt_mask"}
+        pictures = super().load(replace(match, paths=images))
+        pictures.gt_mask = read_gt_mask(match.paths["gt_mask"])
+        return pictures
+
+    def examine(self, stage: Stage) -> list[Stage]:
+        """Part a batch into its images."""
+        ones = [slice(index, index + 1) for index in range(len(stage.distance))]
+        labels = [None if stage.labels is None else stage.labels[one] for one in ones]
+        return [Stage(stage.distance[one], known) for one, known in zip(ones, labels, strict=True)]
+
+    def conclude(self, result: Result, found: Stage) -> None:
+        """Sweep the thresholds; what is kept of them goes to the image's row."""
+        start = perf_counter()
+        height, width = found.distance.shape[-2:]
+        rim = self.detector.rim
+        whole = np.zeros((height, width), bool)
+        _, gt_mask = align_masks(whole, result.sample.payload.gt_mask, rim)
+        swept = sweep_thresholds(
+            self.detector,
+            *found,
+            plane(gt_mask, found.distance.device),
+            self.thresholds,
+            rim,
+            self.min_share,
+        )
+        seconds = result.sample.seconds + perf_counter() - start
+        result.row = {
+            "width": width,
+            "height": height,
+            "labelled": len(swept[0].decisive),
+            "labelled_share": round(float(gt_mask.mean()), 6),
+            "seconds": round(seconds, 4),
+            "regions": [regions._asdict() for regions in swept],
+        }
+
+    def finish(self, rows: Sequence[Row]) -> None:
+        """Choose, and write the curve, its picture and ``metrics.json``."""
+        done = [row for row in rows if not row.get("error")]
+        self.summary = {
+            "target": self.target,
+            "value": None if self.target == "f1" else self.value,
+            "images": len(done),
+            "images_not_done": len(rows) - len(done),
+            "labelled": sum(row["labelled"] for row in done),
+            "reached": None,
+        }
+        if self.summary["labelled"]:
+            self._choose(done)
+        write_text(self.output_dir / "metrics.json", json.dumps(self.summary, indent=2) + "\n")
+
+    def _choose(self, rows: Sequence[Row]) -> None:
+        sweep = Sweep(self.thresholds, self.min_areas, self.min_share)
+        for row in rows:
+            sweep.add(regions_from_record(record) for record in row["regions"])
+        points = sweep.points()
+        write_table(self.output_dir / "curve.csv", map(asdict, points), POINT_COLUMNS)
+        wanted = self.summary["value"]
+        if all(getattr(point, self.target) is None for point in points):
+            return  # nothing is detected anywhere
+        self.choice = choose(points, self.target, wanted)
+        sure = bootstrap_scores(sweep, self.choice.point)
+        held_out = held_out_counts(sweep, self.target, wanted) or {}
+        self.summary |= {"reached": self.choice.reached, **asdict(self.choice.point)}
+        self.summary |= {f"{name}_interval": ends for name, ends in sure.items()}
+        self.summary |= {f"held_out_{name}": held_out.get(name) for name in ("precision", "recall")}
+        path = self.output_dir / "curve.png"
+        plot_sweep(path, points, self.choice, self.target, wanted)
+
+    def teardown(self, stage: str) -> None:
+        """Print what was chosen; only now is the progress bar gone."""
+        if not self.summary:  # another rank has it
+            return
+        console = Console()
+        if self.choice is None:
+            reason = "nothing is detected" if self.summary["labelled"] else "nothing is labelled"
+            console.print(f"{reason} in {self.summary['images']} images: no settings to choose")
+            return
+        console.print(self._table(self.choice))
+        console.print(self._verdict(self.choice), soft_wrap=True)
+
+    def _table(self, choice: Choice) -> Table:
+        table = Table(title=f"Settings for {self._wish()}", show_header=False)
+        table.add_column(justify="left")
+        table.add_column(justify="right")
+        table.add_row("threshold", f"{choice.point.threshold:g}")
+        table.add_row("min_area", str(choice.point.min_area))
+        for name in ("precision", "recall"):
+            ends = self.summary[f"{name}_interval"]
+            interval = f"  (95 %: {ends[0]:.3f} to {ends[1]:.3f})" if ends else ""
+            table.add_row(name, _text(getattr(choice.point, name)) + interval)
+            table.add_row(
+                f"{name}, chosen on other images", _text(self.summary[f"held_out_{name}"])
+            )
+        table.add_row("f1", _text(choice.point.f1))
+        table.add_row("iou", _text(choice.point.iou))
+        table.add_row("images", str(self.summary["images"]))
+        table.add_row("labelled regions", str(choice.point.labelled))
+        return table
+
+    def _verdict(self, choice: Choice) -> str:
+        settings = (
+            f"detector.threshold={choice.point.threshold:g} "
+            f"detector.min_area={choice.point.min_area}"
+        )
+        if choice.reached:
+            return f"Use it with {settings}"
+        best = _text(getattr(choice.point, self.target))
+        return f"{self._wish()} is not reached; the best is {best}, at {settings}"
+
+    def _wish(self) -> str:
+        return "the best f1" if self.target == "f1" else f"{self.target} {self.value:g}"
+
+
+def _text(score: float | None) -> str:
+    return "undefined" if score is None else f"{score:.4f}"
+
+
+def _check(
+    target: str,
+    value: float,
+    thresholds: Sequence[float] | None,
+    min_areas: Sequence[int],
+    min_share: float,
+) -> None:
+    if target not in get_args(Target):
+        raise InputError(f"target={target}: give one of {', '.join(get_args(Target))}")
+    if not 0 < value <= 1:
+        raise InputError(f"value={value}: give the wanted {target}, above 0 and at most 1")
+    if not 0 < min_share <= 1:
+        raise InputError(f"min_share={min_share}: give a share above 0 and at most 1")
+    if thresholds is not None and not len(thresholds):
+        raise InputError("thresholds=[]: give at least one, or null for an even choice")
+    if not len(min_areas) or min(min_areas) < 0:
+        raise InputError("min_areas: give numbers of pixels, as [0,500,4000]")
