@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from desra.download import cache_dir
 from desra.errors import InputError
 from desra.files import atomic_path
 
@@ -220,6 +221,11 @@ class PristineModel:
             )
 
 
+def default_model() -> Path:
+    """Where a model is written and read if no file is named: in `desra.download.cache_dir`."""
+    return cache_dir() / "niqe.npz"
+
+
 def read_model(path: str | Path) -> PristineModel:
     """Read a pristine model: `PristineModel.save`'s, BasicSR's ``niqe_pris_params.npz``, or the
     ``.mat`` of the original release.
@@ -229,7 +235,7 @@ def read_model(path: str | Path) -> PristineModel:
     """
     path = Path(path)
     if not path.is_file():
-        raise InputError(f"{path}: no such file; give a model that task=fit_niqe wrote")
+        raise InputError(f"{path}: no such file; give a model that evaluate.py task=fit_niqe wrote")
     try:
         arrays = _arrays(path)
     except (OSError, ValueError, BadZipFile) as error:

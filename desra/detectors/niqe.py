@@ -18,6 +18,7 @@ from desra.niqe import (
     PATCH_SIZE,
     PristineModel,
     check_size,
+    default_model,
     luma,
     patch_features,
     patch_starts,
@@ -36,7 +37,8 @@ class NIQEDetector(ScoreDetector):
     one's.
 
     Args:
-        model: file of the clean patches' Gaussian, see `desra.niqe.read_model`.
+        model: file of the clean patches' Gaussian, see `desra.niqe.read_model`; None for
+            `desra.niqe.default_model`.
         threshold: a pixel of a higher score is a candidate. Clean patches score near 6, the root of
             the number of features.
         min_area: a region needs more pixels than this.
@@ -51,7 +53,7 @@ class NIQEDetector(ScoreDetector):
 
     def __init__(
         self,
-        model: str | Path | None,
+        model: str | Path | None = None,
         threshold: float = 10.0,
         min_area: int = 4000,
         patch_size: int = PATCH_SIZE,
@@ -59,10 +61,12 @@ class NIQEDetector(ScoreDetector):
     ) -> None:
         super().__init__(threshold, min_area)
         if model is None:
-            raise InputError(
-                "detector=niqe has no model of clean images; fit one by `python evaluate.py "
-                "task=fit_niqe data.root=CLEAN_IMAGES model=FILE.npz`, and give detector.model=FILE"
-            )
+            model = default_model()
+            if not model.is_file():
+                raise InputError(
+                    "detector=niqe has no model of clean images; fit one by `python evaluate.py "
+                    "task=fit_niqe data.root=CLEAN_IMAGES`, or give detector.model=FILE"
+                )
         check_size(patch_size, patch_size, patch_size)
         if stride < 2 or stride % 2:
             raise InputError(f"stride={stride}; give an even number of at least 2")

@@ -200,11 +200,14 @@ def test_what_is_no_model_is_refused_in_one_line(tmp_path):
         assert "\n" not in str(error.value)
 
 
-def test_without_a_model_both_ways_on_are_named():
+def test_without_a_model_both_ways_on_are_named(tmp_path, monkeypatch, model_file):
+    monkeypatch.setenv("DESRA_CACHE", str(tmp_path))
     with pytest.raises(InputError) as error:
-        NIQEDetector(None)
+        NIQEDetector()
     assert "task=fit_niqe data.root=" in str(error.value)
     assert "detector.model=FILE" in str(error.value)
+    niqe.read_model(model_file).save(niqe.default_model())
+    assert NIQEDetector().settings == NIQEDetector(model_file).settings
 
 
 def test_settings_that_cannot_be_used_are_refused(model_file):
