@@ -86,12 +86,11 @@ def job_name(job: Job) -> str:
 
 
 def _show(jobs: Sequence[Job]) -> None:
-    from rich.box import SIMPLE
     from rich.console import Console
     from rich.table import Table
 
     title = "Detectors at their thresholds t, and at the best one on the other half of the images"
-    table = Table(title=title, box=SIMPLE, pad_edge=False)  # fits 80 columns
+    table = Table(title=title, box=None, pad_edge=False)  # fits 80 columns
     given = ("t", "IoU", "prec.", "rec.", "F1", "AP")
     for name in ("detector", *given, "best t", "IoU", "F1", "s/MP"):
         left = name == "detector"
@@ -101,8 +100,8 @@ def _show(jobs: Sequence[Job]) -> None:
             job["name"],
             f"{job['threshold']:g}",
             *(_cell(job, name) for name in _GIVEN),
-            _number(job.get("best_threshold"), "g"),
-            *(_cell(job, name) for name in ("best_iou", "best_f1")),
+            _number(job.get("best_threshold"), ".3g"),
+            *(_cell(job, name).partition("\n")[0] for name in ("best_iou", "best_f1")),
             _number(job["seconds_per_megapixel"], ".3g"),
         )
     Console().print(table)
@@ -142,7 +141,7 @@ def latex_table(jobs: Sequence[Job]) -> str:
             job["name"].replace("_", r"\_"),
             f"{job['threshold']:g}",
             *(_latex_cell(job, name) for name in _GIVEN),
-            _number(job.get("best_threshold"), "g").replace("–", "--"),
+            _number(job.get("best_threshold"), ".3g").replace("–", "--"),
             *(_latex_cell(job, name) for name in best),
             _number(job["seconds_per_megapixel"], ".3g"),
         ]

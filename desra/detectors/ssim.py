@@ -24,14 +24,15 @@ class SSIMDetector(Detector):
     whether they correlate and whether brightness agrees.
 
     Args:
-        threshold: a pixel with a lower similarity is a candidate.
+        threshold: a pixel with a lower similarity is a candidate. At 0.35 as many pixels are as with
+            DeSRA at 0.7, on outputs of Real-ESRGAN, MM-RealSR and DITN.
         min_area: a region needs more pixels than this.
 
     Raises:
         InputError: a setting that cannot be used.
     """
 
-    def __init__(self, threshold: float = 0.4, min_area: int = 4000) -> None:
+    def __init__(self, threshold: float = 0.35, min_area: int = 4000) -> None:
         super().__init__(threshold, min_area)
 
     def distance(self, mse_sr: Tensor, gan_sr: Tensor) -> Tensor:
