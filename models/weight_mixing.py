@@ -2,7 +2,8 @@
 
 Wang et al., "Deep Network Interpolation for Continuous Imagery Effect Transition", CVPR 2019:
 between two networks of which one was finetuned from the other, every mix is a network whose output
-lies between theirs (PSNR and GAN models; Real-ESRGAN's denoising strength).
+lies between theirs (PSNR and GAN models; Real-ESRGAN's denoising strength). Beyond the second
+network, what it learned more than the first is exaggerated.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ def load_mixed(
 
     Args:
         weights: a file or name, or two of them.
-        mix: share of the second, 0 to 1; None where there is one.
+        mix: share of the second, from 0 to 1, or up to 2 to go beyond it; None for a single one.
         load: makes a generator of a file or name.
 
     Raises:
@@ -34,8 +35,10 @@ def load_mixed(
         raise InputError(
             f"weights: {len(names)} given with mix={mix}; give one, or two and mix=0.5"
         )
-    if mix is None or not 0 <= mix <= 1:
-        raise InputError(f"mix={mix}: give the share of {names[1]}, from 0 to 1")
+    if mix is None or not 0 <= mix <= 2:
+        raise InputError(
+            f"mix={mix}: give the share of {names[1]}, from 0 to 1 (up to 2: beyond it)"
+        )
     first, second = (load(name) for name in names)
     return interpolate(first, second, mix, names)
 

@@ -19,8 +19,10 @@ from samples.photos import PHOTOS
 SCALE = 4
 CROP = 160
 """Side of a crop of a photo, in pixels; LR has a quarter of it."""
-CANDIDATES = 8
-"""Crops of a photo that are upscaled; those with the most artifacts become part of the set."""
+CANDIDATES = 12
+"""Crops of a photo that are upscaled; those with the most artifacts become part of the set ..."""
+LARGEST_SHARE = 0.35
+"""... unless artifacts are more than this part of them: then there is little image left."""
 KEPT, KEPT_HELD_OUT = 2, 4
 """Crops of a photo in the set, by whether it trains or validates."""
 MIN_AREA = 200
@@ -28,25 +30,33 @@ MIN_AREA = 200
 FOLDERS = ("LR", "MSE-SR", "GAN-SR", "DeSRA-Mask")
 
 _AS_IT_IS = Resize(probabilities=(0, 0, 1))
-# Training has blur of σ 0.2 to 2 and JPEG of quality 50 to 95 (conf/data/hr_images_sample.yaml).
-OUT_OF_RANGE = Degradation(
-    scale=SCALE,
-    first=Round(
-        blur=BlurKernels(sigma=(0.1, 0.2)),
-        resize=_AS_IT_IS,
-        gaussian_probability=1.0,
-        gaussian=(0.0, 0.0),
-        jpeg=(100.0, 100.0),
-    ),
-    second=Round(
-        blur_probability=0.0,
-        resize=_AS_IT_IS,
-        gaussian_probability=1.0,
-        gaussian=(0.0, 3.0),
-        jpeg=(28.0, 45.0),
-    ),
-    final_sinc_probability=0.0,
-)
+
+
+def _out_of_range(blur: tuple[float, float], noise: tuple[float, float]) -> Degradation:
+    """Blur (σ in pixels of HR), averaging to a quarter, noise (σ in levels) and good JPEG."""
+    return Degradation(
+        scale=SCALE,
+        first=Round(
+            blur=BlurKernels(sigma=blur),
+            resize=_AS_IT_IS,
+            gaussian_probability=1.0,
+            gaussian=(0.0, 0.0),
+            jpeg=(100.0, 100.0),
+        ),
+        second=Round(
+            blur_probability=0.0,
+            resize=_AS_IT_IS,
+            gaussian_probability=1.0,
+            gaussian=noise,
+            jpeg=(85.0, 98.0),
+        ),
+        final_sinc_probability=0.0,
+    )
+
+
+# Training has blur of σ 0.2 to 3, noise of σ 1 to 20 and JPEG of quality 35 to 95
+# (conf/data/hr_images_sample.yaml): these have more noise, or next to no blur and noise.
+OUT_OF_RANGE = (_out_of_range((0.1, 0.6), (22.0, 34.0)), _out_of_range((0.1, 0.2), (0.0, 1.0)))
 
 
 def write_candidates(photos: Path, output_dir: Path, seed: int) -> None:
@@ -64,20 +74,22 @@ def write_candidates(photos: Path, output_dir: Path, seed: int) -> None:
             top, left = (int(places.integers(side - CROP + 1)) for side in photo.shape[:2])
             hr = photo[top : top + CROP, left : left + CROP]
             batch_number = number * CANDIDATES + index
-            lr = OUT_OF_RANGE(to_tensor(hr), seed, batch_number, [batch_number])
+            degrade = OUT_OF_RANGE[index % len(OUT_OF_RANGE)]
+            lr = degrade(to_tensor(hr), seed, batch_number, [batch_number])
             name = f"{Path(key).name}_{index}.png"
             write_png(output_dir / "HR" / name, hr)
             write_png(output_dir / "LR" / name, to_uint8(lr))
 
 
 def chosen_keys(table: Path) -> dict[str, list[str]]:
-    """The keys of each photo with the largest share of artifacts in ``artifacts.csv``."""
+    """The keys of each photo with the most artifacts in ``artifacts.csv``, but not too many."""
     with table.open(newline="", encoding="utf-8") as file:
         rows = [row for row in csv.DictReader(file) if not row["error"]]
-    rows.sort(key=lambda row: (-float(row["artifact_share"]), row["image"]))
+    shares = {row["image"]: float(row["artifact_share"]) for row in rows}
+    ranked = sorted(shares, key=lambda key: (shares[key] > LARGEST_SHARE, -shares[key], key))
     kept: dict[str, list[str]] = {}
     for photo in PHOTOS:
-        of_photo = [row["image"] for row in rows if row["image"].rsplit("_", 1)[0] == photo.name]
+        of_photo = [key for key in ranked if key.rsplit("_", 1)[0] == photo.name]
         kept[photo.name] = of_photo[: KEPT_HELD_OUT if photo.held_out else KEPT]
     return kept
 

@@ -1,6 +1,6 @@
 """Makes the sample again: photos, networks, artifact set. See README.md beside this file.
 
-python -m samples.make WORK_DIR [--output-dir samples] [--methods ldl realesrgan]
+python -m samples.make WORK_DIR [--output-dir samples] [--methods ldl realesrgan swinir]
 """
 
 from __future__ import annotations
@@ -12,12 +12,18 @@ from pathlib import Path
 
 from desra.checkpoints import read_checkpoint, write_state
 from desra.errors import InputError
+from models.generators import load_generator
+from models.weight_mixing import interpolate
 from samples.artifact_set import MIN_AREA, write_candidates, write_set
 from samples.photos import collect_photos
 
 ROOT = Path(__file__).resolve().parents[1]
-MAIN_METHOD = "ldl"
-"""The method whose GAN-SR is in the artifact set."""
+METHODS = ("ldl", "realesrgan", "swinir")
+"""Losses and networks of the GAN generators (``conf/model``). The first one's GAN-SR is in the
+artifact set, and its discriminator is shipped: one is all there is room for."""
+EXAGGERATION = 1.5
+"""GAN generators are moved away from their MSE model by this factor (`models.weight_mixing`): so
+short a training leaves them too cautious to make artifacts like those of released networks."""
 
 
 def run_command(script: str, *overrides: str) -> None:
@@ -32,10 +38,18 @@ def run_command(script: str, *overrides: str) -> None:
         raise InputError(f"{script} failed; see above")
 
 
-def ship_generator(source: Path, target: Path) -> None:
-    """Write the averaged weights of a run in half precision, which takes half the room."""
-    state = read_checkpoint(source).states("params_ema")[0].tensors
-    half = {name: tensor.half() for name, tensor in state.items()}
+def ship_generator(source: Path, target: Path, mse: Path | None = None) -> None:
+    """Write the averaged weights of a run in half precision, which takes half the room.
+
+    Args:
+        source: what the run exported.
+        target: where to.
+        mse: the MSE model that the run began with, for a GAN generator: see `EXAGGERATION`.
+    """
+    generator = load_generator(source)
+    if mse is not None:
+        generator = interpolate(load_generator(mse), generator, EXAGGERATION)
+    half = {name: tensor.half() for name, tensor in generator.state_dict().items()}
     write_state(target, {"params_ema": half})
 
 
@@ -45,16 +59,43 @@ def ship_discriminator(checkpoint: Path, target: Path) -> None:
     write_state(target, {"params": {name: tensor.half() for name, tensor in state.items()}})
 
 
+def train_mse(work_dir: Path, weights: Path, network: str, common: list[str]) -> Path:
+    """Train the MSE model of a network, of the sample's size, and ship it; returns its file."""
+    name = "mse" if network == "rrdbnet" else f"{network}-mse"
+    run_command(
+        "train.py",
+        "experiment=pretrain_mse_sample",
+        f"generator@model.generator={network}_sample",
+        f"output_dir={work_dir / name}",
+        *common,
+    )
+    ship_generator(work_dir / name / "weights/mse.pth", weights / f"{name}.pth")
+    return weights / f"{name}.pth"
+
+
+def train_gan(work_dir: Path, weights: Path, method: str, mse: Path, common: list[str]) -> None:
+    """Train the GAN generator of a method from its MSE model, and ship it."""
+    run = work_dir / method
+    run_command(
+        "train.py",
+        f"model={method}",
+        "experiment=pretrain_gan_sample",
+        f"generator_weights={mse}",
+        f"output_dir={run}",
+        *common,
+    )
+    ship_generator(run / "weights/gan.pth", weights / f"{method}-gan.pth", mse)
+
+
 def make(work_dir: Path, output_dir: Path, methods: list[str], seed: int, extra: list[str]) -> None:
     """Everything under ``output_dir``: ``weights/``, ``artifacts/`` and ``val.txt``.
 
     Args:
         work_dir: gets the photos and the runs.
         output_dir: gets the sample.
-        methods: losses of the GAN generators to train (``conf/model``); the first one's GAN-SR is
-            what the artifact set shows.
+        methods: of `METHODS`.
         seed: of training, crops and degradations.
-        extra: further overrides of both trainings.
+        extra: further overrides of all trainings.
 
     Raises:
         InputError: a package with photos is missing, or a command failed.
@@ -63,21 +104,14 @@ def make(work_dir: Path, output_dir: Path, methods: list[str], seed: int, extra:
     photos, weights = work_dir / "photos", output_dir / "weights"
     collect_photos(photos)
     common = [f"data.root={photos / 'train'}", f"seed={seed}", *extra]
-    run = work_dir / "mse"
-    run_command("train.py", "experiment=pretrain_mse_sample", f"output_dir={run}", *common)
-    ship_generator(run / "weights/mse.pth", weights / "mse.pth")
+    trained: dict[str, Path] = {}
     for method in methods:
-        run = work_dir / method
-        run_command(
-            "train.py",
-            f"model={method}",
-            "experiment=pretrain_gan_sample",
-            f"generator_weights={weights / 'mse.pth'}",
-            f"output_dir={run}",
-            *common,
-        )
-        ship_generator(run / "weights/gan.pth", weights / f"{method}-gan.pth")
-        ship_discriminator(run / "checkpoints/last.ckpt", weights / f"{method}-discriminator.pth")
+        network = "swinir" if method == "swinir" else "rrdbnet"
+        if network not in trained:
+            trained[network] = train_mse(work_dir, weights, network, common)
+        train_gan(work_dir, weights, method, trained[network], common)
+    last = work_dir / methods[0] / "checkpoints/last.ckpt"
+    ship_discriminator(last, weights / "discriminator.pth")
     make_set(work_dir, output_dir, weights / f"{methods[0]}-gan.pth", seed)
 
 
@@ -103,10 +137,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m samples.make", description=__doc__)
     parser.add_argument("work_dir", type=Path, help="gets photos, runs and candidates")
     parser.add_argument("--output-dir", type=Path, default=ROOT / "samples")
-    parser.add_argument("--methods", nargs="+", default=[MAIN_METHOD, "realesrgan"])
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=METHODS)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--set-only", action="store_true", help="the artifact set alone")
-    parser.add_argument("overrides", nargs="*", default=[], help="of both trainings, NAME=VALUE")
+    parser.add_argument("overrides", nargs="*", default=[], help="of all trainings, NAME=VALUE")
     arguments = parser.parse_args()
     try:
         if arguments.set_only:

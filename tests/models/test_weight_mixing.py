@@ -13,7 +13,7 @@ def network(seed: int, width: int = 4) -> nn.Sequential:
     return nn.Sequential(nn.Conv2d(3, width, 3), nn.BatchNorm2d(width))
 
 
-@pytest.mark.parametrize("mix", [0, 0.25, 1])
+@pytest.mark.parametrize("mix", [0, 0.25, 1, 1.5])
 def test_mix_is_the_share_of_the_second(mix):
     loaded = load_mixed(["1", "2"], mix, lambda name: network(int(name)))
     first, second = network(1).state_dict(), network(2).state_dict()
@@ -30,7 +30,7 @@ def test_one_weight_is_itself():
 
 @pytest.mark.parametrize(
     ("weights", "mix"),
-    [(["1", "2"], None), (["1", "2"], 1.5), ("1", 0.5), (["1", "2", "3"], 0.5), ([], None)],
+    [(["1", "2"], None), (["1", "2"], 2.5), ("1", 0.5), (["1", "2", "3"], 0.5), ([], None)],
 )
 def test_other_numbers_of_weights_are_refused(weights, mix):
     with pytest.raises(InputError, match="mix"):

@@ -17,7 +17,7 @@ from desra.detectors import ArtifactDetector
 from desra.files import find_images
 from desra.images import read_mask, read_rgb
 from models.discriminators import load_discriminator
-from models.generators import RRDBNet, load_generator
+from models.generators import RRDBNet, SwinIR, load_generator
 from samples.artifact_set import KEPT, KEPT_HELD_OUT, MIN_AREA, derived_label
 from samples.photos import PHOTOS
 
@@ -96,11 +96,11 @@ def test_upscalings_are_the_networks(role: str) -> None:
 
 def test_weights_load() -> None:
     for path in (SAMPLES / "weights").glob("*.pth"):
-        if path.stem.endswith("discriminator"):
+        if path.stem == "discriminator":
             load_discriminator(path)
         else:
             network = load_generator(path)
-            assert isinstance(network, RRDBNet)
+            assert isinstance(network, SwinIR if path.stem.startswith("swinir") else RRDBNet)
             assert next(network.parameters()).dtype == torch.float32
 
 
@@ -148,7 +148,7 @@ def test_the_recipe_runs(tmp_path: Path) -> None:
     assert run.returncode == 0, run.stderr
     made = tmp_path / "sample"
     names = {path.name for path in (made / "weights").iterdir()}
-    assert names == {"mse.pth", "ldl-gan.pth", "ldl-discriminator.pth"}
+    assert names == {"mse.pth", "ldl-gan.pth", "discriminator.pth"}
     assert sorted(find_images(made / "artifacts" / "GT-Mask")) == sorted(
         find_images(made / "artifacts" / "LR")
     )
