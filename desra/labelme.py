@@ -20,6 +20,7 @@ from desra.files import IMAGE_SUFFIXES, find_images
 from desra.images import MAX_PIXELS, read_image
 
 LABEL_SUFFIXES = IMAGE_SUFFIXES | {".json"}
+SCORES = "regions.json"
 
 # LabelMe draws lines 10 pixels wide and points with a radius of 5 pixels when it exports masks.
 _LINE_WIDTH = 10
@@ -41,14 +42,20 @@ def find_gt_masks(root: str | Path) -> dict[str, list[Path]]:
 
     LabelMe writes its JSON beside the picture it was drawn on, so where both have one name the JSON
     is the label and the image is not taken for a mask. A key has more than one file where images
-    of different suffix and no JSON claim it.
+    of different suffix and no JSON claim it. A file of scores (`desra.prominence`) that lies there
+    is no label.
 
     Raises:
         InputError: ``root`` does not exist, or holds neither.
     """
     found = find_images(root, LABEL_SUFFIXES)
+    scores = Path(root, SCORES)
+    if scores in found.get(scores.stem, []) and _is_of_scores(scores):
+        found[scores.stem].remove(scores)
     return {
-        key: [path for path in paths if _is_json(path)] or paths for key, paths in found.items()
+        key: [path for path in paths if _is_json(path)] or paths
+        for key, paths in found.items()
+        if paths
     }
 
 
@@ -117,6 +124,14 @@ def read_labelme(path: str | Path, max_pixels: int = MAX_PIXELS) -> NDArray[np.b
 
 def _is_json(path: Path) -> bool:
     return path.suffix.lower() == ".json"
+
+
+def _is_of_scores(path: Path) -> bool:
+    try:
+        record = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return False
+    return isinstance(record, list) or (isinstance(record, dict) and "regions" in record)
 
 
 def _is_flat(colours: NDArray) -> bool:

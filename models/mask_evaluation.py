@@ -11,6 +11,7 @@ from time import perf_counter
 from typing import Any
 
 import numpy as np
+import torch
 from lightning import LightningModule
 from numpy.typing import NDArray
 from rich.console import Console
@@ -32,6 +33,8 @@ from desra.metrics import (
     score_rows,
     split_regions,
 )
+from desra.regions import label_regions
+from models.prominence_evaluation import REGION_TABLE, ProminenceEvaluation
 
 TITLE = "Detected against labelled artifacts"
 PICTURES = {"lr": "LR", "mse_sr": "MSE-SR", "gan_sr": "GAN-SR"}
@@ -47,6 +50,9 @@ PAGE_COLUMNS = (
     report.Column("labelled", "labelled", "integer", "labelled regions"),
     report.Column("labelled_hits", "found", "integer", "labelled regions that are detected"),
 )
+TOP_SCORE = report.Column(
+    "top_score", "score", "share", "viewers who notice the image's most prominent labelled region"
+)
 
 
 @dataclass
@@ -57,11 +63,13 @@ class Masks:
         mask: detected artifacts, ``(H, W)`` bool, with or without the rim.
         gt_mask: labelled artifacts, likewise.
         pictures: role to ``(h, w, 3)`` uint8 RGB.
+        response: the detector's, ``(H, W)`` in [0, 1]; None where it is not known or not needed.
     """
 
     mask: NDArray[np.bool_]
     gt_mask: NDArray[np.bool_]
     pictures: dict[str, NDArray[np.uint8]] = field(default_factory=dict)
+    response: NDArray[np.float64] | None = None
 
 
 class MaskEvaluation(LightningModule):
@@ -72,6 +80,7 @@ class MaskEvaluation(LightningModule):
         border: width of the rim that is left out, see `desra.metrics.align_masks`.
         min_share: share of a region's pixels that the other mask must cover.
         page: whether to make the page of pictures.
+        prominence: scores of labelled regions; None for none.
 
     Raises:
         InputError: a setting out of its range.
@@ -91,6 +100,7 @@ class MaskEvaluation(LightningModule):
         "detected_hits",
         "labelled",
         "labelled_hits",
+        "top_score",
         "seconds",
         "error",
     )
@@ -101,6 +111,7 @@ class MaskEvaluation(LightningModule):
         border: int = BORDER,
         min_share: float = MIN_SHARE,
         page: bool = True,
+        prominence: ProminenceEvaluation | None = None,
     ) -> None:
         super().__init__()
         if border < 0:
@@ -109,12 +120,16 @@ class MaskEvaluation(LightningModule):
             raise InputError(f"min_share={min_share}: give a share above 0 and at most 1")
         self.output_dir = Path(output_dir)
         self.border, self.min_share, self.page = border, min_share, page
-        self.settings = {"border": border, "min_share": min_share, "page": page}
+        self.prominence = prominence
+        self.settings: dict[str, Any] = {"border": border, "min_share": min_share, "page": page}
+        if prominence is not None:
+            self.settings["prominence"] = prominence.settings
         self.summary: dict[str, Any] = {}
 
     def inputs(self, match: Match) -> Sequence[Path]:
-        """The two masks, and the pictures they are shown on."""
-        return [path for _, path in sorted(match.paths.items())]
+        """The two masks, the pictures they are shown on, scores and the detector's map."""
+        more = self.prominence.inputs(match.key) if self.prominence else []
+        return [*(path for _, path in sorted(match.paths.items())), *more]
 
     def load(self, match: Match) -> Masks:
         """Read the masks of a match and, for the page, its pictures."""
@@ -122,6 +137,8 @@ class MaskEvaluation(LightningModule):
         masks = Masks(read_mask_image(paths["mask"]), read_gt_mask(paths["gt_mask"]))
         if self.page:
             masks.pictures = {role: read_rgb(paths[role]) for role in PICTURES if role in paths}
+        if self.prominence:
+            masks.response = self.prominence.read_response(match.key)
         return masks
 
     def predict_step(self, batch: list[Sample], *_: Any) -> list[Result]:
@@ -136,6 +153,7 @@ class MaskEvaluation(LightningModule):
         try:
             aligned = align_masks(masks.mask, masks.gt_mask, self.border)
             rim = _rim(aligned[0].shape, masks.pictures, self.border)
+            more = self._prominence_row(sample.match.key, masks, aligned)
         except InputError as error:
             result.error = f"{sample.match.key}: {error}"
             return result
@@ -145,14 +163,22 @@ class MaskEvaluation(LightningModule):
         result.row = {"width": width, "height": height, **counts}
         result.row |= {name: scores[name] for name in SCORES}
         result.row["artifact_share"] = counts["union"] / (height * width)
+        result.row |= more
         result.row["seconds"] = round(sample.seconds + perf_counter() - start, 4)
         if self.page:
             detected, labelled = (np.pad(plane, rim) for plane in aligned)
             planes = (detected, labelled, self.min_share)
+            facts = self.prominence.facts(more) if self.prominence else None
+            key = sample.match.key
             result.write = partial(
-                write_overlap, self.output_dir, sample.match.key, *planes, masks.pictures
+                write_overlap, self.output_dir, key, *planes, masks.pictures, facts=facts
             )
         return result
+
+    def _prominence_row(self, key: str, masks: Masks, aligned: tuple[NDArray, NDArray]) -> Row:
+        if self.prominence is None:
+            return {}
+        return self.prominence.measure(key, *aligned, masks.gt_mask, masks.response)
 
     def finish(self, rows: Sequence[Row]) -> None:
         """Write ``metrics.json`` and the page."""
@@ -163,13 +189,18 @@ class MaskEvaluation(LightningModule):
             "border": self.border,
             "min_share": self.min_share,
         }
+        columns: tuple[report.Column, ...] = PAGE_COLUMNS
+        if self.prominence:
+            self.summary |= self.prominence.summarise(done)
+            self.prominence.write_regions(self.output_dir / REGION_TABLE, done)
+            columns = (*PAGE_COLUMNS, TOP_SCORE)
         write_text(self.output_dir / "metrics.json", json.dumps(self.summary, indent=2) + "\n")
         if self.page:
             report.write_page(
                 self.output_dir,
                 rows,
                 title=TITLE,
-                columns=PAGE_COLUMNS,
+                columns=columns,
                 sort="iou",
                 settings={"border": self.border, "region hit from": f"{self.min_share:.0%}"},
                 summary={SCORE_TITLES[name]: score_text(self.summary[name]) for name in SCORES},
@@ -182,7 +213,8 @@ class MaskEvaluation(LightningModule):
         table = Table(title=TITLE, show_header=False)
         table.add_column(justify="left")
         table.add_column(justify="right")
-        for name, text in _lines(self.summary):
+        more = self.prominence.lines(self.summary) if self.prominence else []
+        for name, text in [*_lines(self.summary), *more]:
             table.add_row(name, text)
         Console().print(table)
 
@@ -195,6 +227,7 @@ def write_overlap(
     min_share: float,
     pictures: Mapping[str, NDArray],
     heatmaps: Mapping[str, NDArray] | None = None,
+    facts: Mapping[int, Mapping[str, Any]] | None = None,
 ) -> list[Path]:
     """Write the page's files of one image: pictures (or where there are none the masks themselves)
     with hits, misses and false alarms over them.
@@ -207,6 +240,7 @@ def write_overlap(
         min_share: share of a region's pixels that the other mask must cover for a hit.
         pictures: role to ``(h, w, 3)`` uint8 RGB.
         heatmaps: title to ``(H, W)`` in [0, 1].
+        facts: what is known of labelled regions, by their number in raster order.
     """
     images = {PICTURES[role]: pictures[role] for role in PICTURES if role in pictures}
     if not pictures.keys() & {"mse_sr", "gan_sr"}:
@@ -217,7 +251,17 @@ def write_overlap(
     hit, false_alarm = split_regions(mask, gt_mask, min_share)
     _, miss = split_regions(gt_mask, mask, min_share)
     outlines = {"Labelled": gt_mask, "Hit": hit, "False alarm": false_alarm, "Miss": miss}
-    return report.write_entry(output_dir, key, images=images, heatmaps=heatmaps, outlines=outlines)
+    if facts is not None:
+        numbers = label_regions(torch.from_numpy(gt_mask))[0].numpy()
+        outlines |= {"Labelled": numbers, "Miss": numbers * miss}
+    return report.write_entry(
+        output_dir,
+        key,
+        images=images,
+        heatmaps=heatmaps,
+        outlines=outlines,
+        facts=None if facts is None else {"Labelled": facts, "Miss": facts},
+    )
 
 
 def _lines(summary: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -42,6 +42,7 @@ def write_entry(
     heatmaps: Mapping[str, NDArray] | None = None,
     outlines: Mapping[str, NDArray] | None = None,
     labels: NDArray[np.uint8] | None = None,
+    facts: Mapping[str, Mapping[int, Mapping[str, Any]]] | None = None,
 ) -> list[Path]:
     """All files of one image: `write_views` and `write_regions`, which say what the arguments are.
 
@@ -51,7 +52,7 @@ def write_entry(
     _check_sizes(key, _largest(images), outlines or {}, labels)
     return [
         *write_views(output_dir, key, images=images, heatmaps=heatmaps, labels=labels),
-        *write_regions(output_dir, key, outlines=outlines or {}, labels=labels),
+        *write_regions(output_dir, key, outlines=outlines or {}, labels=labels, facts=facts),
     ]
 
 

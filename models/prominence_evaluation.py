@@ -1,0 +1,256 @@
+"""What evaluation adds where labelled regions have scores: the prominent ones, and the ranks."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from desra.errors import InputError
+from desra.files import find_images, write_table
+from desra.images import read_image
+from desra.ledger import Row
+from desra.metrics import MIN_SHARE, SCORES, count_row, score_rows
+from desra.metrics.prominence import PROMINENCE, ProminenceCorrelation
+from desra.prominence import RegionScore, find_scores, read_scores, score_map
+from desra.regions import label_regions
+
+REGION_TABLE = "labelled_regions.csv"
+REGION_COLUMNS = ("image", "x", "y", "score", "response", "found", "area")
+RESPONSES = Path("Intermediates", "Adjusted")
+"""Where detect.py save_intermediates=true leaves adjusted distances, beside its masks."""
+
+_COUNTS = ("intersection", "union", "detected", "detected_hits", "labelled", "labelled_hits")
+
+
+def prominence_of(
+    scores: str | Path | None = None,
+    gt_root: str | Path | None = None,
+    pred_root: str | Path | None = None,
+    response_root: str | Path | None = None,
+    prominence: float = PROMINENCE,
+    min_share: float = MIN_SHARE,
+) -> ProminenceEvaluation | None:
+    """The evaluation of prominence, if there are scores: given, or found with the labels.
+
+    Args:
+        scores: file of scores, see `desra.prominence`; None for ``regions.json`` or ``regions.csv``
+            in the folder of labels or beside it, where there are masks to be scored.
+        gt_root: folder of labels.
+        pred_root: folder of detected masks.
+        response_root: folder of the detector's maps; None for what detect.py left beside the masks.
+        prominence: see `ProminenceEvaluation`.
+        min_share: see `MaskEvaluation`.
+
+    Raises:
+        InputError: scores, maps or settings that cannot be used.
+    """
+    path = scores
+    if path is None and gt_root is not None and pred_root is not None:
+        path = find_scores(gt_root)
+    if path is None:
+        return None
+    beside = None if pred_root is None else Path(pred_root).parent / RESPONSES
+    if response_root is None and beside is not None and beside.is_dir():
+        response_root = beside
+    return ProminenceEvaluation(path, response_root, prominence, min_share)
+
+
+class ProminenceEvaluation:
+    """Scores of the prominent labelled regions, and the rank correlation of all scored ones.
+
+    An image with labelled regions of which none has a score is left out of it, and counted.
+
+    Args:
+        path: file of scores.
+        response_root: maps by key, low where the detector sees an artifact, 8 or 16 bits for [0, 1]
+            (detect.py's ``Intermediates/Adjusted``); None for none.
+        prominence: a region is prominent if its score is at least this.
+        min_share: share of a region's pixels that the other mask must cover.
+
+    Raises:
+        InputError: scores, maps or settings that cannot be used.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        response_root: str | Path | None = None,
+        prominence: float = PROMINENCE,
+        min_share: float = MIN_SHARE,
+    ) -> None:
+        if not 0 <= prominence <= 1:
+            raise InputError(f"prominence={prominence}: give a share of viewers, 0 to 1")
+        self.path, self.prominence, self.min_share = Path(path), float(prominence), min_share
+        self.responses = {} if response_root is None else find_images(response_root)
+        self.settings = {"prominence": self.prominence, "responses": bool(self.responses)}
+        _ = self._scores
+
+    @cached_property
+    def _scores(self) -> dict[str, list[RegionScore]]:
+        return read_scores(self.path)
+
+    def inputs(self, key: str) -> list[Path]:
+        """The files that decide the figures of an image, besides its masks."""
+        return [self.path, *self.responses.get(key, [])]
+
+    def read_response(self, key: str) -> NDArray[np.float64] | None:
+        """The detector's response, ``(H, W)`` in [0, 1], high where it sees an artifact.
+
+        Raises:
+            InputError: a map that cannot be read, or several.
+        """
+        paths = self.responses.get(key, [])
+        if len(paths) > 1:
+            raise InputError(f"{' and '.join(map(str, paths))} are of one image; keep one of them")
+        if not paths:
+            return None
+        pixels = read_image(paths[0]).pixels
+        return 1 - pixels[..., 0] / float(np.iinfo(pixels.dtype).max)
+
+    def measure(
+        self,
+        key: str,
+        mask: NDArray[np.bool_],
+        gt_mask: NDArray[np.bool_],
+        whole_gt_mask: NDArray[np.bool_],
+        response: NDArray[np.float64] | None,
+    ) -> Row:
+        """Figures of one image, for its row.
+
+        Args:
+            key: of the image.
+            mask: detected, without the rim, ``(h, w)``.
+            gt_mask: labelled, likewise.
+            whole_gt_mask: as it was read, in whose pixels scores name their regions.
+            response: the detector's, with or without the rim; None where it is not known.
+
+        Raises:
+            InputError: a score on no region, or a map of another size.
+        """
+        whole_scores = score_map(whole_gt_mask, self._scores.get(key, []))
+        rim = (whole_gt_mask.shape[0] - gt_mask.shape[0]) // 2
+        scores = _inner(whole_scores, gt_mask.shape)
+        if response is not None:
+            response = _inner(response, gt_mask.shape)
+            if response.shape != gt_mask.shape:
+                raise InputError(
+                    f"response of {response.shape[1]}x{response.shape[0]} without its rim for "
+                    f"masks of {gt_mask.shape[1]}x{gt_mask.shape[0]}; detect this image again"
+                )
+        regions = self._regions(mask, gt_mask, scores, response, rim)
+        row: Row = {"labelled_regions": regions}
+        known = [region["score"] for region in regions if region["score"] is not None]
+        if known or not regions:
+            row["top_score"] = max(known, default=None)
+            counts = count_row(mask, scores >= self.prominence, 0, self.min_share)
+            row |= {f"prominent_{name}": count for name, count in counts.items()}
+        return row
+
+    def _regions(
+        self,
+        mask: NDArray[np.bool_],
+        gt_mask: NDArray[np.bool_],
+        scores: NDArray[np.float64],
+        response: NDArray[np.float64] | None,
+        rim: int,
+    ) -> list[dict[str, Any]]:
+        labels = label_regions(torch.from_numpy(gt_mask.copy()))[0].numpy()
+        area = np.bincount(labels.ravel())
+        _, first = np.unique(np.append(0, labels.ravel()), return_index=True)
+        y, x = np.unravel_index(first[1:] - 1, labels.shape)
+        covered = np.bincount(labels.ravel(), mask.ravel()) / np.maximum(area, 1)
+        mean = None
+        if response is not None:
+            mean = np.bincount(labels.ravel(), response.ravel()) / np.maximum(area, 1)
+        of_region = scores[y, x]
+        return [
+            {
+                "x": int(x[number - 1]) + rim,
+                "y": int(y[number - 1]) + rim,
+                "score": None if math.isnan(of_region[number - 1]) else of_region[number - 1],
+                "response": None if mean is None else round(float(mean[number]), 6),
+                "found": bool(covered[number] >= self.min_share),
+                "area": int(area[number]),
+            }
+            for number in range(1, len(area))
+        ]
+
+    def facts(self, row: Row) -> dict[int, dict[str, Any]]:
+        """What the page says of each labelled region, by its number in raster order."""
+        names = ("score", "response")
+        return {
+            number: {name: region[name] for name in names if region[name] is not None}
+            for number, region in enumerate(row["labelled_regions"], 1)
+        }
+
+    def write_regions(self, path: str | Path, rows: Sequence[Row]) -> None:
+        """Write the labelled regions, in the form that is read as scores: it can be filled in."""
+        table = [
+            {"image": row["image"], **region, "found": int(region["found"])}
+            for row in rows
+            for region in row["labelled_regions"]
+        ]
+        write_table(path, table, REGION_COLUMNS)
+
+    def summarise(self, rows: Sequence[Row]) -> dict[str, Any]:
+        """Figures of the set from the rows of `measure`; None where undefined."""
+        used = [row for row in rows if "prominent_union" in row]
+        scores = score_rows([{name: row[f"prominent_{name}"] for name in _COUNTS} for row in used])
+        regions = [
+            {"image": index, **region}
+            for index, row in enumerate(rows)
+            for region in row["labelled_regions"]
+        ]
+        scored = [region for region in regions if region["score"] is not None]
+        faint = [region["found"] for region in scored if region["score"] < self.prominence]
+        return {
+            "prominence": self.prominence,
+            **{f"prominent_{name}": scores[name] for name in (*SCORES, "labelled", "detected")},
+            "faint_recall": sum(faint) / len(faint) if faint else None,
+            "faint_labelled": len(faint),
+            "regions_without_score": len(regions) - len(scored),
+            "images_without_score": len(rows) - len(used),
+            **_correlation(scored),
+        }
+
+    def lines(self, summary: Mapping[str, Any]) -> list[tuple[str, str]]:
+        """Names and figures, as they are read by people."""
+        t = f"{self.prominence:g}"
+        lines = [(f"{name}, score ≥ {t}", _text(summary[f"prominent_{name}"])) for name in SCORES]
+        lines.append((f"recall, score < {t}", _text(summary["faint_recall"])))
+        for name in ("spearman", "kendall"):
+            ends = [summary[f"{name}_{end}"] for end in ("low", "high")]
+            interval = "" if None in ends else f"  (95 %: {ends[0]:.3f} to {ends[1]:.3f})"
+            lines.append((f"{name} of response and score", _text(summary[name]) + interval))
+        if not self.responses:
+            lines.append(("responses", "none; run detect.py with save_intermediates=true"))
+        missing = summary["regions_without_score"]
+        return [*lines, ("labelled regions without a score", str(missing))] if missing else lines
+
+
+def _correlation(scored: Sequence[Mapping[str, Any]]) -> dict[str, float | None]:
+    known = [region for region in scored if region["response"] is not None]
+    correlation = ProminenceCorrelation(sync_on_compute=False)
+    columns = (torch.tensor([r[name] for r in known]) for name in ("image", "response", "score"))
+    correlation.update(*columns)
+    values = {name: value.item() for name, value in correlation.compute().items()}
+    count = values.pop("regions")
+    figures = {name: None if math.isnan(value) else value for name, value in values.items()}
+    return {"regions_ranked": int(count), **figures}
+
+
+def _inner(plane: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
+    """The plane without its rim, as wide as it has one."""
+    top, left = (max(0, own - side) // 2 for own, side in zip(plane.shape, shape, strict=True))
+    return plane[top : top + shape[0], left : left + shape[1]]
+
+
+def _text(score: float | None) -> str:
+    return "undefined" if score is None else f"{score:.4f}"
