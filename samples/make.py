@@ -21,9 +21,10 @@ ROOT = Path(__file__).resolve().parents[1]
 METHODS = ("ldl", "realesrgan", "swinir")
 """Losses and networks of the GAN generators (``conf/model``). The first one's GAN-SR is in the
 artifact set, and its discriminator is shipped: one is all there is room for."""
-EXAGGERATION = 1.5
+EXAGGERATION = {"ldl": 1.5, "realesrgan": 1.2, "swinir": 1.2}
 """GAN generators are moved away from their MSE model by this factor (`models.weight_mixing`): so
-short a training leaves them too cautious to make artifacts like those of released networks."""
+short a training leaves them too cautious to make artifacts like those of released networks. LDL's
+artifact term makes it the most cautious."""
 
 
 def run_command(script: str, *overrides: str) -> None:
@@ -38,17 +39,20 @@ def run_command(script: str, *overrides: str) -> None:
         raise InputError(f"{script} failed; see above")
 
 
-def ship_generator(source: Path, target: Path, mse: Path | None = None) -> None:
+def ship_generator(
+    source: Path, target: Path, mse: Path | None = None, exaggeration: float = 1.0
+) -> None:
     """Write the averaged weights of a run in half precision, which takes half the room.
 
     Args:
         source: what the run exported.
         target: where to.
-        mse: the MSE model that the run began with, for a GAN generator: see `EXAGGERATION`.
+        mse: the MSE model that the run began with, for a GAN generator.
+        exaggeration: see `EXAGGERATION`.
     """
     generator = load_generator(source)
     if mse is not None:
-        generator = interpolate(load_generator(mse), generator, EXAGGERATION)
+        generator = interpolate(load_generator(mse), generator, exaggeration)
     half = {name: tensor.half() for name, tensor in generator.state_dict().items()}
     write_state(target, {"params_ema": half})
 
@@ -84,7 +88,8 @@ def train_gan(work_dir: Path, weights: Path, method: str, mse: Path, common: lis
         f"output_dir={run}",
         *common,
     )
-    ship_generator(run / "weights/gan.pth", weights / f"{method}-gan.pth", mse)
+    exaggeration = EXAGGERATION[method]
+    ship_generator(run / "weights/gan.pth", weights / f"{method}-gan.pth", mse, exaggeration)
 
 
 def make(work_dir: Path, output_dir: Path, methods: list[str], seed: int, extra: list[str]) -> None:
