@@ -11,6 +11,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any, Generic, Literal, TypeVar
 
+import numpy as np
 import torch
 from lightning import LightningModule
 from numpy.typing import NDArray
@@ -212,7 +213,7 @@ class PairTask(LightningModule, Generic[Found]):
 
     def _batch(self, pixels: Sequence[NDArray]) -> Tensor:
         """uint8 HWC images of one size to uint8 ``(B, 3, H, W)`` on the device."""
-        stacked = torch.stack([torch.from_numpy(image) for image in pixels])
+        stacked = torch.from_numpy(np.stack(pixels))
         return stacked.to(self.device, non_blocking=True).permute(0, 3, 1, 2)
 
 

@@ -137,7 +137,7 @@ def write_set(candidates: Path, detected: Path, output_dir: Path) -> None:
         mask = read_mask(detected / FOLDERS[-1] / f"{key}.png")
         write_png(output_dir / FOLDERS[-1] / f"{key}.png", mask, compression=9)
         hr, mse_sr, gan_sr = (
-            torch.from_numpy(read_rgb(root / f"{key}.png")).permute(2, 0, 1)[None].contiguous()
+            torch.from_numpy(np.stack([read_rgb(root / f"{key}.png").transpose(2, 0, 1)]))
             for root in (candidates / "HR", detected / "MSE-SR", detected / "GAN-SR")
         )
         label = derived_label(hr, mse_sr, gan_sr)[0, 0].numpy()

@@ -24,8 +24,8 @@ class SSIMDetector(Detector):
     whether they correlate and whether brightness agrees.
 
     Args:
-        threshold: a pixel with a lower similarity is a candidate. At 0.35 as many pixels are as with
-            DeSRA at 0.7, on outputs of Real-ESRGAN, MM-RealSR and DITN.
+        threshold: a pixel with a lower similarity is a candidate. At 0.35 as many pixels are as
+            with DeSRA at 0.7, on outputs of Real-ESRGAN, MM-RealSR and DITN.
         min_area: a region needs more pixels than this.
 
     Raises:
