@@ -19,6 +19,7 @@ from callbacks.loggers import close_loggers, log_settings
 from callbacks.sweep_summary import SUMMARY
 from desra.errors import InputError
 from desra.files import write_text
+from desra.memory import keep_freed_memory
 from entry import progress_bar, sweep_folder
 from models.before_after import figure_text
 
@@ -57,6 +58,8 @@ def train(config: DictConfig) -> float:
     trainer: Trainer = instantiate(
         config.trainer, callbacks=[*callbacks, newest, *progress_bar()], logger=loggers
     )
+    if trainer.strategy.root_device.type == "cpu":
+        keep_freed_memory()
     log_settings(loggers, config)
     first: Figures = {}
     if config.ckpt_path is None:
