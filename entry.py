@@ -8,6 +8,7 @@ import os
 import sys
 import warnings
 from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +36,28 @@ def _on_sample(sample: Any, other: Any, *, _root_: DictConfig) -> Any:
 
 
 OmegaConf.register_new_resolver("on_sample", _on_sample, replace=True)
+
+
+def better(objective: str) -> str:
+    """``${better:OBJECTIVE}``: whether less or more of a figure is better, in a sweeper's words.
+
+    What artifacts leave (their share, regions added, losses, LPIPS, and after finetuning all scores
+    against their labels) shall be small; scores of a detector, rates of removal and PSNR large.
+    """
+    small = ("artifact_share", "regions", "addition_rate", "loss/", "lpips/", "residual/")
+    return "minimize" if objective.startswith(small) else "maximize"
+
+
+OmegaConf.register_new_resolver("better", better, replace=True)
+
+_EXTRAS = {
+    "hparams_search=optuna": "hydra_optuna_sweeper",
+    "hydra/sweeper=optuna": "hydra_optuna_sweeper",
+    "hydra/launcher=joblib": "hydra_joblib_launcher",
+    "hydra/launcher=submitit_slurm": "hydra_submitit_launcher",
+    "hydra/launcher=submitit_local": "hydra_submitit_launcher",
+}
+"""Overrides and the plugin that each needs, of the extra ``sweeps``."""
 
 
 def entry_point(task: Callable[..., Any]) -> Callable[..., Any]:
@@ -82,8 +105,24 @@ def _require_values(config: DictConfig) -> None:
 
 def launch(main: Callable[[], Any]) -> None:
     """Run a Hydra main function and leave the process with the exit code of the whole run."""
-    main()
+    missing = _missing_extra(sys.argv[1:])
+    if missing is None:
+        main()
+    else:
+        _say(f"error: {missing}: not installed; pip install 'desra[sweeps]'")
+        fail(USAGE_ERROR)
     sys.exit(_exit_code)
+
+
+def _missing_extra(arguments: Sequence[str]) -> str | None:
+    """The first override whose plugin is missing; Hydra would list what it has instead."""
+    for argument in arguments:
+        plugin = _EXTRAS.get(argument.lstrip("+"))
+        if plugin is None:
+            continue
+        if find_spec("hydra_plugins") is None or find_spec(f"hydra_plugins.{plugin}") is None:
+            return argument
+    return None
 
 
 def report_failures(lines: Sequence[str], title: str = "not done") -> None:

@@ -6,8 +6,9 @@ import json
 import logging
 import shutil
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
@@ -29,19 +30,25 @@ class SweepSummary(Callback):
 
     Args:
         summary: file in each job's folder that holds its figures.
-        sort: the figure to sort by; jobs keep their order where it is missing.
+        sort: the figure to sort by, the best first; jobs that lack it come last.
+        direction: of the better values of that figure.
     """
 
-    def __init__(self, summary: str = SUMMARY, sort: str | None = None) -> None:
+    def __init__(
+        self,
+        summary: str = SUMMARY,
+        sort: str | None = None,
+        direction: Literal["minimize", "maximize"] = "maximize",
+    ) -> None:
         self.summary, self.sort = summary, sort
+        self.sign = 1 if direction == "minimize" else -1
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
         """Gather the jobs, show and write the table, drop what the jobs shared."""
         folder = Path(config.hydra.sweep.dir)
         jobs = gather_jobs(folder, self.summary)
-        figure = self.sort
-        if figure and all(job.get(figure) is not None for job in jobs):
-            jobs.sort(key=lambda job: job[figure], reverse=True)
+        if self.sort:
+            jobs.sort(key=partial(_rank, figure=self.sort, sign=self.sign))
         if jobs:
             write_table(folder / "sweep.csv", jobs, list(jobs[0]))
             show_jobs(jobs)
@@ -64,6 +71,11 @@ def gather_jobs(folder: Path, summary: str = SUMMARY) -> list[dict[str, Any]]:
         settings = {name.lstrip("+"): value for name, _, value in pairs}
         jobs.append({**settings, **json.loads(path.read_text())})
     return _only_what_differs(jobs)
+
+
+def _rank(job: Mapping[str, Any], figure: str, sign: int) -> tuple[bool, float]:
+    value = job.get(figure)
+    return value is None, 0.0 if value is None else sign * value
 
 
 def _only_what_differs(jobs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

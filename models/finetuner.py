@@ -59,6 +59,8 @@ class GANFinetuner(LightningModule):
             from weights under ``samples/`` goes on without it, with a warning; any other run stops.
         adversarial: loss on the discriminator's logits.
         artifact: LDL's term; costs a forward pass of the averaged generator.
+        stand_in: the layout term where the perceptual one has to be left out: without either,
+            nothing holds the colours against the discriminator.
         generator_weights: file or name of the generator's weights, for ``generator`` and for the
             record of the run.
         discriminator_weights: file or name of a trained U-Net discriminator.
@@ -92,6 +94,7 @@ class GANFinetuner(LightningModule):
         perceptual: PerceptualLoss | None = None,
         adversarial: AdversarialLoss | None = None,
         artifact: ArtifactLoss | None = None,
+        stand_in: PixelLoss | None = None,
         generator_weights: str | None = None,
         discriminator_weights: str | None = None,
         discriminator_warmup: int = 0,
@@ -119,7 +122,7 @@ class GANFinetuner(LightningModule):
             "adversarial": adversarial,
             "artifact": artifact,
         }
-        self.save_hyperparameters(ignore=["generator", "discriminator", *terms])
+        self.save_hyperparameters(ignore=["generator", "discriminator", "stand_in", *terms])
         self.save_hyperparameters({name: term and term.settings for name, term in terms.items()})
         if not any(terms.values()):
             raise InputError(
@@ -135,7 +138,7 @@ class GANFinetuner(LightningModule):
         self.discriminator = discriminator if adversarial is not None else None
         self.to(memory_format=self.memory_format)
         self.pixel, self.layout, self.perceptual = pixel, layout, perceptual
-        self.adversarial, self.artifact = adversarial, artifact
+        self.adversarial, self.artifact, self.stand_in = adversarial, artifact, stand_in
         self.ema = AveragedModel(self.generator, multi_avg_fn=get_ema_multi_avg_fn(ema_decay))
         self.ema.requires_grad_(False)
         self.ema.n_averaged.fill_(1)  # the average starts from the given weights, not from step 1
@@ -193,8 +196,9 @@ class GANFinetuner(LightningModule):
             if not self._may_lack_perceptual:
                 raise
             log.warning("training without the perceptual term: %s", error)
-            self.save_hyperparameters({"perceptual": f"left out: {error}"})
-            self.perceptual = None
+            self.perceptual, self.layout = None, self.layout or self.stand_in
+            layout = self.layout and self.layout.settings
+            self.save_hyperparameters({"perceptual": f"left out: {error}", "layout": layout})
 
     def configure_optimizers(self) -> tuple[list[Optimizer], list[LRScheduler]]:
         """Adam and a schedule for each network; both step in `training_step`."""

@@ -49,3 +49,33 @@ def test_failures_are_listed_once_by_rank_zero_and_set_the_exit_code(monkeypatch
     assert capsys.readouterr().err == "images not done (1):\n  a.png: damaged\n"
     with pytest.raises(SystemExit, match="1"):
         entry.launch(lambda: None)
+
+
+@pytest.mark.parametrize("override", ["hparams_search=optuna", "+hydra/launcher=joblib"])
+def test_a_missing_plugin_is_one_line(override, monkeypatch, capsys):
+    monkeypatch.setattr(entry, "_exit_code", 0)
+    monkeypatch.setattr(entry, "find_spec", lambda name: None)
+    monkeypatch.setattr("sys.argv", ["train.py", "-m", "seed=1", override])
+    with pytest.raises(SystemExit, match="2"):
+        entry.launch(lambda: pytest.fail("it has been run"))
+    assert capsys.readouterr().err == (
+        f"error: {override}: not installed; pip install 'desra[sweeps]'\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("objective", "direction"),
+    [
+        ("artifact_share/after", "minimize"),
+        ("addition_rate", "minimize"),
+        ("residual/iou", "minimize"),
+        ("lpips/outside", "minimize"),
+        ("loss/generator", "minimize"),
+        ("removal_rate", "maximize"),
+        ("psnr/outside", "maximize"),
+        ("detection/f1", "maximize"),
+        ("f1", "maximize"),
+    ],
+)
+def test_what_is_better_follows_from_the_figure(objective, direction):
+    assert entry.better(objective) == direction

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
 
 from models.discriminators import UNetDiscriminator
 from models.generators import RRDBNet, load_generator, write_generator
@@ -100,6 +101,31 @@ def test_a_stopped_run_goes_on(
     assert before
     assert after[: len(before)] == before
     assert [int(step) for step in after[len(before) :]][-1] == steps + 2
+
+
+def test_a_search_improves_the_objective_and_ends_with_one_table(
+    arguments: list[str], run_script: Callable[..., subprocess.CompletedProcess], tmp_path: Path
+) -> None:
+    run = run_script(
+        *("train.py", "-m", *arguments, "hparams_search=optuna", "hydra.sweeper.n_trials=2"),
+        *("iterations=1", "objective=psnr/outside", "data.val_share=0.4"),
+        *("model.ema_decay=choice(0.5,0.9)", "detector.min_area=500"),
+    )
+    assert run.returncode == 0, run.stderr
+    assert "Traceback" not in run.stderr
+    out = tmp_path / "out"
+    rows = read_rows(out / "sweep.csv")
+    figures = [float(row["psnr/outside"]) for row in rows]
+    assert len(figures) == 2
+    assert figures == sorted(figures, reverse=True)
+    for row in rows:
+        assert 2e-5 <= float(row["model.learning_rate"]) <= 4e-4
+        assert 0.02 <= float(row["model.adversarial.weight"]) <= 0.3
+    found = OmegaConf.load(out / "optimization_results.yaml")
+    assert found.best_value == pytest.approx(figures[0])  # PSNR is maximised
+    best = found.best_params["model.learning_rate"]
+    assert best == pytest.approx(float(rows[0]["model.learning_rate"]))
+    assert found.best_params["model.ema_decay"] in (0.5, 0.9)
 
 
 def test_wrong_use_is_one_line(

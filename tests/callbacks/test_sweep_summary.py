@@ -42,6 +42,17 @@ def test_table_and_plot_are_written_and_the_cache_is_dropped(tmp_path, capsys):
     assert not (tmp_path / ".cache").exists()
 
 
+def test_the_best_job_comes_first_and_those_without_the_figure_last(tmp_path, capsys):
+    leave_job(tmp_path, "0", ["rate=1"], loss=None)
+    leave_job(tmp_path, "1", ["rate=2"], loss=0.5)
+    leave_job(tmp_path, "2", ["rate=3"], loss=0.25)
+    config = OmegaConf.create({"hydra": {"sweep": {"dir": str(tmp_path)}}})
+    for direction, order in (("minimize", "321"), ("maximize", "231")):
+        SweepSummary(sort="loss", direction=direction).on_multirun_end(config)
+        with open(tmp_path / "sweep.csv", newline="") as file:
+            assert [row["rate"] for row in csv.DictReader(file)] == list(order)
+
+
 def test_a_sweep_without_finished_jobs_leaves_no_table(tmp_path):
     config = OmegaConf.create({"hydra": {"sweep": {"dir": str(tmp_path)}}})
     SweepSummary().on_multirun_end(config)

@@ -445,7 +445,7 @@ def weights(tmp_path: Path) -> Path:
 
 
 def from_file(weights: Path) -> GANFinetuner:
-    terms = {"pixel": PixelLoss(), "perceptual": PerceptualLoss()}
+    terms = {"pixel": PixelLoss(), "perceptual": PerceptualLoss(), "stand_in": PixelLoss(pool=4)}
     return GANFinetuner(generator_weights=str(weights), **terms)
 
 
@@ -468,6 +468,8 @@ def test_shipped_weights_are_finetuned_without_it_and_the_run_says_so(
     assert said.getMessage().startswith("training without the perceptual term: ")
     assert module.hparams_initial["perceptual"].startswith("left out: ")
     assert "loss/perceptual" not in trainer.callback_metrics
+    assert module.hparams_initial["layout"]["pool"] == 4
+    assert trainer.callback_metrics["loss/layout"] > 0
 
 
 def test_generator_and_discriminator_come_from_files(weights: Path, tmp_path: Path) -> None:

@@ -1,0 +1,247 @@
+"""Every option of every group composes, and train.py runs with every one that is its own."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from hydra.core.hydra_config import HydraConfig
+from hydra.utils import get_object
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+import entry
+from desra.images import write_png
+from models.discriminators import UNetDiscriminator
+from models.generators import RRDBNet, load_generator, write_generator
+from tests.conftest import smooth_photo
+
+CONF = Path(__file__).resolve().parents[1] / "conf"
+
+TRAIN_GROUPS = (
+    *("model", "data", "detector", "segmenter", "callbacks", "trainer", "logger", "hydra"),
+    *("experiment", "hparams_search", "generator@model.generator"),
+)
+GROUPS = {
+    "train": TRAIN_GROUPS,
+    "detect": ("data", "detector", "segmenter", "generator", "trainer", "logger", "hydra"),
+    "upscale": ("data", "generator", "trainer", "logger", "hydra"),
+    "evaluate": ("task", "data", "trainer", "logger", "hydra"),
+}
+"""The groups of each entry point, as overrides name them."""
+
+OF_ENTRY_POINT = {
+    "detect": {"data": {"detection"}, "hydra": {"default"}},
+    "upscale": {"data": {"images"}, "hydra": {"default"}},
+    "evaluate": {"data": {path.stem for path in (CONF / "task").glob("*.yaml")}},
+    "train": {
+        "data": {"desra_artifacts", "hr_images", "hr_images_sample", "paired_images"},
+        "hydra": {"default"},
+    },
+}
+"""Where an entry point knows not all of a group's options."""
+
+NESTED = ["degradation@data.degradation"]  # of data=hr_images
+
+
+def options(group: str) -> list[str]:
+    return sorted(path.stem for path in (CONF / group.partition("@")[0]).glob("*.yaml"))
+
+
+def choices() -> Iterator[tuple[str, str]]:
+    for script, groups in GROUPS.items():
+        for group in groups:
+            known = OF_ENTRY_POINT[script].get(group)
+            for option in options(group):
+                if known is None or option in known:
+                    yield script, f"{group}={option}"
+    for group in NESTED:
+        for option in options(group):
+            yield "train", f"data=hr_images {group}={option}"
+
+
+def composed(script: str, overrides: list[str], output_dir: Path) -> DictConfig:
+    """The configuration as Hydra gives it to ``main``, with what it knows of the run."""
+    with initialize_config_dir(str(CONF), version_base=None):
+        config = compose(script, [*overrides, f"output_dir={output_dir}"], return_hydra_config=True)
+    with open_dict(config):
+        config.hydra.runtime.output_dir = str(output_dir)
+        config.hydra.mode = "RUN"
+        HydraConfig.instance().set_config(config)
+        del config.hydra
+    return config
+
+
+def missing(node: Any, path: str = "") -> Iterator[str]:
+    if node == "???":
+        yield path
+    elif isinstance(node, dict):
+        for name, child in node.items():
+            yield from missing(child, f"{path}.{name}" if path else name)
+
+
+def targets(node: Any) -> Iterator[str]:
+    if isinstance(node, dict):
+        if isinstance(node.get("_target_"), str):
+            yield node["_target_"]
+        node = list(node.values())
+    if isinstance(node, list):
+        for child in node:
+            yield from targets(child)
+
+
+def test_no_group_is_forgotten() -> None:
+    folders = {path.relative_to(CONF).as_posix() for path in CONF.rglob("*") if path.is_dir()}
+    named = {group.partition("@")[0] for groups in GROUPS.values() for group in groups}
+    assert folders == named | {group.partition("@")[0] for group in NESTED}
+    assert {path.stem for path in CONF.glob("*.yaml")} == GROUPS.keys()
+
+
+@pytest.mark.parametrize(("script", "choice"), list(choices()))
+def test_every_option_composes_and_names_what_exists(
+    script: str, choice: str, tmp_path: Path
+) -> None:
+    config = composed(script, choice.split(), tmp_path)
+    for key in missing(OmegaConf.to_container(config)):  # what the user has to give
+        OmegaConf.update(config, key, "given")
+    plain = OmegaConf.to_container(config, resolve=True)
+    found = list(targets(plain))
+    assert found
+    for target in found:
+        assert callable(get_object(target)), target
+
+
+# Runs of train.py. What needs a GPU, a download or several processes is run elsewhere:
+
+RUN_ELSEWHERE = {
+    "trainer=gpu": None,  # the same as cpu but for the accelerator
+    "trainer=ddp": "tests/apps/test_detect.py",
+    "hparams_search=optuna": "tests/apps/test_train.py",
+    "segmenter=mmseg": "tests/desra/test_segmenters.py",
+    "segmenter=labels": "tests/callbacks/test_artifact_detection.py",
+}
+
+RUNS = [
+    "model=ldl logger=csv trainer=cpu callbacks=default segmenter=none detector=desra "
+    "data=desra_artifacts generator@model.generator=auto hydra=default",
+    "model=realesrgan logger=tensorboard generator@model.generator=spandrel trainer=default",
+    "model=swinir logger=wandb",
+    "model=mse logger=none callbacks=none",
+    "model=mse data=paired_images callbacks=plain",
+    "model=ldl data=hr_images degradation@data.degradation=realesrgan callbacks=plain "
+    "objective=loss/generator",
+    "model=realesrgan data=hr_images_sample callbacks=plain objective=loss/generator",
+    *(f"experiment={name}" for name in options("experiment")),
+    "experiment=pretrain_mse_sample generator@model.generator=swinir_sample",
+    "experiment=pretrain_mse generator@model.generator=swinir",
+    "experiment=pretrain_mse generator@model.generator=srvgg",
+]
+
+TINY_SET = ("data.gt_crop=32", "data.batch_size=2", "data.val_share=0.34")
+TINY_CLEAN = (
+    *("data.hr_crop=64", "data.gt_crop=32", "data.batch_size=2", "data.pool_size=4"),
+    *("data.group_size=2", "data.val_share=0.34", "data.epoch_steps=1"),
+)
+TINY_NETWORKS = {
+    "RRDBNet": ("features=8", "blocks=1", "growth=4"),
+    "SRVGGNetCompact": ("features=8", "depth=1"),
+    "SwinIR": ("features=8", "embed_dim=8", "depths=[1]", "num_heads=[2]"),
+}
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Path:
+    """Three images, as an artifact set and as clean ones, and tiny networks."""
+    for index in range(3):
+        photo = smooth_photo(index, 96, 96)
+        masked = smooth_photo(index, 96, 96)[..., 0] > 128
+        small = cv2.resize(photo, None, fx=0.25, fy=0.25, interpolation=cv2.INTER_AREA)
+        pictures = {"LR": small, "MSE-SR": photo, "GAN-SR": photo, "DeSRA-Mask": masked}
+        for folder, pixels in pictures.items():
+            write_png(tmp_path / "set" / folder / f"{index}.png", pixels)
+    torch.manual_seed(0)
+    write_generator(tmp_path / "g.pth", RRDBNet(features=8, blocks=1))  # spandrel knows growth 32
+    torch.save({"params": UNetDiscriminator(features=4).state_dict()}, tmp_path / "d.pth")
+    return tmp_path
+
+
+def overrides_of(run: str, files: Path) -> list[str]:
+    """A run made tiny: the images, crops, networks and steps, and no downloads."""
+    with initialize_config_dir(str(CONF), version_base=None):
+        config = compose("train", run.split())
+    given = run.split()
+    kind = str(config.data._target_).rpartition(".")[2]
+    if kind == "PairedImages":
+        given += [f"data.hr_root={files}/set/GAN-SR", f"data.lr_root={files}/set/LR", *TINY_SET]
+    elif kind == "HRImages":
+        given += [f"data.root={files}/set/GAN-SR", *TINY_CLEAN]
+    else:
+        given += [f"data.root={files}/set", *TINY_SET]
+    if "artifact_validation" in config.callbacks:
+        given.append("callbacks.artifact_validation.lpips=null")
+    if config.generator_weights is None:
+        kind = str(config.model.generator._target_).rpartition(".")[2]
+        given += [f"model.generator.{size}" for size in TINY_NETWORKS[kind]]
+    else:
+        given.append(f"generator_weights={files}/g.pth")
+    if config.discriminator_weights is not None:
+        given.append(f"discriminator_weights={files}/d.pth")
+    if config.model.perceptual is not None:
+        given.append("model.perceptual=null")
+    if "trainer=" not in run:
+        given.append("trainer=cpu")
+    return [*given, "iterations=1", "validate_every=1", "trainer.log_every_n_steps=1"]
+
+
+@pytest.mark.parametrize("run", RUNS)
+def test_training_runs(run: str, files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(entry, "_exit_code", 0)
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    out = files / "out"
+    out.mkdir()
+    importlib.import_module("train").main(composed("train", overrides_of(run, files), out))
+    assert entry._exit_code == 0
+    assert json.loads((out / "summary.json").read_text())["iterations"] == 1
+    for path in out.glob("weights/*"):
+        assert load_generator(path).scale == 4
+    assert bool(list(out.glob("weights/*"))) == ("callbacks=none" not in run)
+    written = {"csv": "metrics.csv", "tensorboard": "tensorboard", "wandb": "wandb"}
+    logger = dict(part.split("=") for part in run.split()).get("logger", "csv")
+    assert {name for name in written.values() if (out / name).exists()} == {written.get(logger)} - {
+        None
+    }
+
+
+@pytest.mark.parametrize("group", [*TRAIN_GROUPS, *NESTED])
+def test_no_option_of_training_is_never_run(group: str) -> None:
+    run = {part for line in RUNS for part in line.split()}
+    composed_of = {
+        name
+        for name, experiment in (
+            ("rrdbnet", "pretrain_mse"),
+            ("rrdbnet_sample", "pretrain_mse_sample"),
+        )
+        if f"experiment={experiment}" in run
+    }
+    folder = group.partition("@")[0]
+    parts = {"artifact_detection", "artifact_validation", "last_checkpoint", "panels"}
+    parts |= {"run_report", "weight_export"}  # of callbacks=default
+    known = OF_ENTRY_POINT["train"].get(group)
+    for option in options(folder):
+        if folder == "detector" or (known is not None and option not in known):
+            continue  # detectors have runs of their own in tests/apps
+        choice = f"{group}={option}"
+        if choice in RUN_ELSEWHERE:
+            place = RUN_ELSEWHERE[choice]
+            assert place is None or option in (CONF.parent / place).read_text()
+        elif folder == "callbacks" and option in parts:
+            assert "callbacks=default" in run
+        else:
+            assert choice in run or option in composed_of, choice
