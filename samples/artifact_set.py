@@ -17,7 +17,7 @@ from desra.texture import texture_distance
 from samples.photos import PHOTOS
 
 SCALE = 4
-CROP = 160
+CROP = 128
 """Side of a crop of a photo, in pixels; LR has a quarter of it."""
 CANDIDATES = 12
 """Crops of a photo that are upscaled; those with the most artifacts become part of the set ..."""
@@ -26,7 +26,7 @@ LARGEST_SHARE = 0.35
 KEPT, KEPT_HELD_OUT = 2, 4
 """Crops of a photo in the set, by whether it trains or validates."""
 MIN_AREA = 200
-"""Pixels that a region must exceed; the release's 4000 are a sixth of such a crop."""
+"""Pixels that a region must exceed; the release's 4000 are a quarter of such a crop."""
 FOLDERS = ("LR", "MSE-SR", "GAN-SR", "DeSRA-Mask")
 
 _AS_IT_IS = Resize(probabilities=(0, 0, 1))
