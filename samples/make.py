@@ -1,6 +1,6 @@
 """Makes the sample again: photos, networks, artifact set. See README.md beside this file.
 
-python -m samples.make WORK_DIR [--output-dir samples] [--methods ldl realesrgan swinir]
+python -m samples.make WORK_DIR [NAME=VALUE ...] [--output-dir samples] [--methods ldl swinir]
 """
 
 from __future__ import annotations

@@ -51,11 +51,15 @@ def test_equals_plain_float64(shape, size):
 
 @pytest.mark.parametrize("size", [3, 7, 11])
 @pytest.mark.parametrize("chunk_pixels", [1, 4000, 10**9])
-def test_gpu_implementation_equals_cpu(size, chunk_pixels):
+@pytest.mark.parametrize("direction", ["both", "rougher"])
+def test_gpu_implementation_equals_cpu(size, chunk_pixels, direction):
     pairs = [pair(61, 83, seed) for seed in range(3)]
     mse_sr, gan_sr = (torch.cat([planes(p[i]) for p in pairs]) for i in range(2))
-    found = texture_distance_torch(mse_sr, gan_sr, gaussian_window(size), chunk_pixels)
-    torch.testing.assert_close(found, texture_distance(mse_sr, gan_sr, size), rtol=0, atol=1e-9)
+    found = texture_distance_torch(
+        mse_sr, gan_sr, gaussian_window(size), direction == "rougher", chunk_pixels
+    )
+    expected = texture_distance(mse_sr, gan_sr, size, direction)
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-9)
 
 
 def test_batch_equals_single_images():
