@@ -19,6 +19,8 @@ class PerImage(nn.Module):
 
     def forward(self, lr: Tensor) -> Tensor:
         """``(B, channels, H, W)`` float32 to ``(B, channels, H·scale, W·scale)``."""
+        if len(lr) == 1:  # a copy less, of the largest tensor there is
+            return self.upscale(lr[0])[None]
         return torch.stack([self.upscale(image) for image in lr])
 
     def upscale(self, image: Tensor) -> Tensor:
@@ -119,10 +121,13 @@ class FastSRVGGNet(PerImage):
         for conv in self.body[1:]:
             conv(here, there)
             here, there = there, here
+        del there
         output = FeatureMap.empty(x.height, x.width, self.residuals)
         self.last(here, output)
+        del here
         upscaled = F.pixel_shuffle(output.image[: self.residuals], self.scale)
-        return upscaled + F.interpolate(image[None], scale_factor=float(self.scale))[0]
+        del output
+        return upscaled.add_(F.interpolate(image[None], scale_factor=float(self.scale))[0])
 
 
 def _slope(activation: nn.Module) -> float | Tensor:
