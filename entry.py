@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import logging
 import os
+import re
 import sys
 import warnings
 from collections.abc import Callable, Sequence
@@ -49,6 +51,25 @@ def better(objective: str) -> str:
 
 
 OmegaConf.register_new_resolver("better", better, replace=True)
+
+LONGEST_NAME = 200
+"""Characters of a folder's name, of the 255 bytes that file systems allow."""
+
+
+def folder_name(overrides: str) -> str:
+    """``${folder_name:OVERRIDES}``: one folder's name, not too long, whatever the values are.
+
+    >>> folder_name("data.root=sets/small,iterations=100")
+    'data.root=sets_small,iterations=100'
+    """
+    name = re.sub(r"[\\/:]", "_", overrides)
+    if len(name) <= LONGEST_NAME:
+        return name
+    digest = hashlib.blake2b(overrides.encode(), digest_size=4).hexdigest()
+    return f"{name[:LONGEST_NAME]}_{digest}"
+
+
+OmegaConf.register_new_resolver("folder_name", folder_name, replace=True)
 
 _EXTRAS = {
     "hparams_search=optuna": "hydra_optuna_sweeper",

@@ -12,7 +12,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 import entry
-from callbacks.sweep_summary import SweepSummary, gather_jobs
+from callbacks.sweep_summary import SweepSummary, gather_jobs, job_folders
 from desra.files import atomic_path, write_table, write_text
 
 log = logging.getLogger(__name__)
@@ -53,7 +53,7 @@ class DetectorComparison(SweepSummary):
             super().on_multirun_end(config, **kwargs)
             return
         # The same files in the same order as `gather_jobs`.
-        for job, path in zip(jobs, _folders(folder, self.summary), strict=True):
+        for job, path in zip(jobs, job_folders(folder, self.summary), strict=True):
             job["curve"] = path / CURVE
             # A single job's overrides set it apart from nothing.
             job["name"] = job_name(job) if len(jobs) > 1 else job["detector"]
@@ -68,11 +68,6 @@ class DetectorComparison(SweepSummary):
             entry.fail()
         if "wandb" in (config.get("logger") or {}):
             _log_to_wandb(config, folder, jobs, columns)
-
-
-def _folders(folder: Path, summary: str) -> list[Path]:
-    paths = (path.parent for path in sorted(folder.rglob(summary)))
-    return [path for path in paths if (path / ".hydra" / "overrides.yaml").is_file()]
 
 
 def job_name(job: Job) -> str:

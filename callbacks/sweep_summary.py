@@ -10,20 +10,26 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
 import entry
-from desra.files import atomic_path, write_table
+from callbacks.sweep_plots import overrides_text, plot_curves, plot_precision_recall
+from desra.files import write_table
 
 log = logging.getLogger(__name__)
 
 SUMMARY = "summary.json"
 CACHE = ".cache"
+CURVES = "metrics.csv"
 
 
 class SweepSummary(Callback):
-    """Hydra callback: ``sweep.csv``, a table in the terminal, and a precision–recall plot.
+    """Hydra callback: ``sweep.csv``, a table in the terminal, and plots.
+
+    ``precision_recall.png`` where the jobs have both; ``curves.png`` of the jobs' ``metrics.csv``
+    where there are some. Each job's folder is called by the settings that the sweep varies.
 
     Everything comes from files, so that jobs may run in this process, in others (joblib) or on
     other machines (submitit), today or in an earlier, interrupted sweep.
@@ -32,6 +38,7 @@ class SweepSummary(Callback):
         summary: file in each job's folder that holds its figures.
         sort: the figure to sort by, the best first; jobs that lack it come last.
         direction: of the better values of that figure.
+        figures: those that the terminal and ``curves.png`` show; None: all, and no curves.
     """
 
     def __init__(
@@ -39,9 +46,18 @@ class SweepSummary(Callback):
         summary: str = SUMMARY,
         sort: str | None = None,
         direction: Literal["minimize", "maximize"] = "maximize",
+        figures: Sequence[str] | None = None,
     ) -> None:
-        self.summary, self.sort = summary, sort
+        self.summary, self.sort, self.figures = summary, sort, figures
         self.sign = 1 if direction == "minimize" else -1
+
+    def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
+        """Leave out of the jobs' folder names what all jobs share: paths, mostly."""
+        parsed = OverridesParser.create().parse_overrides(list(config.hydra.overrides.task))
+        if any(override.is_sweep_override() for override in parsed):
+            shared = [o.key_or_group for o in parsed if not o.is_sweep_override()]
+            key = "hydra.job.config.override_dirname.exclude_keys"
+            config.hydra.overrides.hydra.append(f"{key}={json.dumps(shared)}")
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
         """Gather the jobs, show and write the table, drop what the jobs shared."""
@@ -51,25 +67,41 @@ class SweepSummary(Callback):
             jobs.sort(key=partial(_rank, figure=self.sort, sign=self.sign))
         if jobs:
             write_table(folder / "sweep.csv", jobs, list(jobs[0]))
-            show_jobs(jobs)
+            show_jobs(jobs, self.figures)
             if sum(job.get("recall") is not None for job in jobs) > 1:
                 plot_precision_recall(folder / "precision_recall.png", jobs)
+            self._plot_curves(folder)
             log.info("%s: %d jobs, table in sweep.csv", folder, len(jobs))
             if any(job.get("images_not_done") for job in jobs):
                 entry.fail()  # of jobs in other processes this one knows by their summaries only
         shutil.rmtree(folder / CACHE, ignore_errors=True)
 
+    def _plot_curves(self, folder: Path) -> None:
+        jobs = gather_jobs(folder, self.summary)
+        paths = [path / CURVES for path in job_folders(folder, self.summary)]
+        runs = {
+            overrides_text(job): path
+            for job, path in zip(jobs, paths, strict=True)
+            if path.is_file()
+        }
+        if self.figures and plot_curves(folder / "curves.png", runs, self.figures):
+            log.info("%s: curves in curves.png", folder)
+
+
+def job_folders(folder: Path, summary: str = SUMMARY) -> list[Path]:
+    """The folders of the finished jobs below ``folder``, in their order."""
+    paths = (path.parent for path in sorted(folder.rglob(summary)))
+    return [path for path in paths if (path / ".hydra" / "overrides.yaml").is_file()]
+
 
 def gather_jobs(folder: Path, summary: str = SUMMARY) -> list[dict[str, Any]]:
     """Overrides and figures of each finished job below ``folder``, in order of their folders."""
     jobs = []
-    for path in sorted(folder.rglob(summary)):
-        overrides = path.parent / ".hydra" / "overrides.yaml"
-        if not overrides.is_file():
-            continue
-        pairs = (str(text).partition("=") for text in OmegaConf.load(overrides))
+    for path in job_folders(folder, summary):
+        overrides = OmegaConf.load(path / ".hydra" / "overrides.yaml")
+        pairs = (str(text).partition("=") for text in overrides)
         settings = {name.lstrip("+"): value for name, _, value in pairs}
-        jobs.append({**settings, **json.loads(path.read_text())})
+        jobs.append({**settings, **json.loads((path / summary).read_text())})
     return _only_what_differs(jobs)
 
 
@@ -91,16 +123,18 @@ def _only_what_differs(jobs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]
     return [{name: job.get(name) for name in names if name not in same} for job in jobs]
 
 
-def show_jobs(jobs: Sequence[Mapping[str, Any]]) -> None:
-    """Print one row a job as a table."""
+def show_jobs(jobs: Sequence[Mapping[str, Any]], figures: Sequence[str] | None = None) -> None:
+    """Print one row a job as a table: its settings, and these figures or all."""
     from rich.console import Console
     from rich.table import Table
 
     table = Table(title="sweep")
-    for name in jobs[0]:
+    settings = [name for name in jobs[0] if any(isinstance(job[name], str) for job in jobs)]
+    names = [name for name in jobs[0] if name in settings or name in (figures or jobs[0])]
+    for name in names:
         table.add_column(name, justify="right", overflow="fold")
     for job in jobs:
-        table.add_row(*(_cell(value) for value in job.values()))
+        table.add_row(*(_cell(job[name]) for name in names))
     Console().print(table)
 
 
@@ -108,24 +142,3 @@ def _cell(value: Any) -> str:
     if value is None:
         return "–"
     return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-def plot_precision_recall(path: Path, jobs: Sequence[Mapping[str, Any]]) -> None:
-    """Plot the jobs that have both figures, each with the overrides that set it apart."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(6, 5), layout="constrained")
-    axes = figure.add_subplot(xlabel="recall", ylabel="precision", xlim=(0, 1.05), ylim=(0, 1.05))
-    axes.grid(alpha=0.3)
-    shown = [job for job in jobs if None not in (job.get("precision"), job.get("recall"))]
-    shown.sort(key=lambda job: job["recall"])
-    axes.plot([j["recall"] for j in shown], [j["precision"] for j in shown], "o-", alpha=0.8)
-    for job in shown:
-        name = ", ".join(
-            f"{key.rpartition('.')[2]} {value}"
-            for key, value in job.items()
-            if isinstance(value, str)
-        )
-        axes.annotate(name, (job["recall"], job["precision"]), fontsize=7, rotation=20)
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, dpi=150)

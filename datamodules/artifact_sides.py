@@ -100,7 +100,7 @@ def _find_tuples(
         held = rule.held_out(keys)
         train = [item for item in found.tuples if item.key not in held]
         val = [item for item in found.tuples if item.key in held]
-        return train, val, found.left_out
+        return _drawn(train, rule), val, found.left_out
     val_method = method if method and Path(rule.val_root, method).is_dir() else None
     other = _usable(find_artifact_set(rule.val_root, val_method, folder_names))
     if other.tuples[0].scale != found.tuples[0].scale:
@@ -109,7 +109,12 @@ def _find_tuples(
             f"{root} ×{found.tuples[0].scale}; give sets of one scale"
         )
     splits.refuse_straddling(keys, [item.key for item in other.tuples], rule.group_pattern)
-    return found.tuples, other.tuples, found.left_out + other.left_out
+    return _drawn(found.tuples, rule), other.tuples, found.left_out + other.left_out
+
+
+def _drawn(train: Sequence[ArtifactTuple], rule: splits.SplitRule) -> list[ArtifactTuple]:
+    drawn = rule.drawn([item.key for item in train])
+    return [item for item in train if item.key in drawn]
 
 
 def _usable(found: ArtifactSet) -> ArtifactSet:

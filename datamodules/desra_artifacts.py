@@ -55,6 +55,8 @@ class DeSRAArtifacts(TrainingData):
         val_share: share of images to validate on where neither is given; 0: none.
         group_pattern: regular expression on keys; images with the same first group (or whole
             match) are crops of one photo, and never on both sides of the split.
+        train_count: train on so many images alone, drawn by the seed, each smaller count's among
+            the larger one's; null: on all that do not validate.
         gt_crop: side of the training crops in pixels of the upscaled image.
         batch_size: crops a step on each rank.
         epoch_steps: steps an epoch; null: as many as show every image once.
@@ -91,6 +93,7 @@ class DeSRAArtifacts(TrainingData):
         val_list: str | None = None,
         val_share: float = 0.1,
         group_pattern: str | None = None,
+        train_count: int | None = None,
         gt_crop: int = 256,
         batch_size: int = 12,
         epoch_steps: int | None = None,
@@ -111,7 +114,7 @@ class DeSRAArtifacts(TrainingData):
         self.root, self.method = root, method
         self.folder_names = {**FOLDER_NAMES, **(folder_names or {})}
         self.mask_source, self.mask_required = mask_source, mask_required
-        self.split_rule = SplitRule(val_root, val_list, val_share, group_pattern, seed)
+        self.split_rule = SplitRule(val_root, val_list, val_share, group_pattern, seed, train_count)
         self.crop_rule = CropRule(gt_crop, artifact_bias, artifact_origin, flip, rotate)
         self.hr_root, self.hr_lr_root, self.hr_ratio = hr_root, hr_lr_root, hr_ratio
         self.hr_degradation = hr_degradation

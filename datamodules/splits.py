@@ -20,10 +20,12 @@ class SplitRule:
         val_list: text file with their keys, one a line.
         val_share: share of the images, where neither is given.
         group_pattern: see `group_of`; groups are never on both sides.
-        seed: of the share.
+        seed: of the share and of the draw.
+        train_count: train on so many of the others, drawn by the seed; None: on all. Those of a
+            smaller count are among those of a larger one, so that counts can be compared.
 
     Raises:
-        InputError: settings that exclude each other, or no regular expression.
+        InputError: settings that exclude each other, a count below 1, or no regular expression.
     """
 
     val_root: str | None = None
@@ -31,8 +33,11 @@ class SplitRule:
     val_share: float = 0.0
     group_pattern: str | None = None
     seed: int = 0
+    train_count: int | None = None
 
     def __post_init__(self) -> None:
+        if self.train_count is not None and self.train_count < 1:
+            raise InputError(f"data.train_count={self.train_count}: give at least 1, or null")
         if self.val_root and self.val_list:
             raise InputError("data.val_root and data.val_list are both given; give one of them")
         try:
@@ -50,6 +55,21 @@ class SplitRule:
             listed = read_key_list(self.val_list, keys)
             return set(split_by_list(keys, listed, self.group_pattern)[1])
         return set(split_by_share(keys, self.val_share, self.seed, self.group_pattern)[1])
+
+    def drawn(self, keys: Sequence[str]) -> set[str]:
+        """Which of the keys that do not validate are trained on.
+
+        Raises:
+            InputError: there are fewer than ``train_count``.
+        """
+        if self.train_count is None:
+            return set(keys)
+        if self.train_count > len(keys):
+            raise InputError(
+                f"data.train_count={self.train_count}: there are {len(keys)} images to train on"
+            )
+        order = sorted(keys, key=lambda name: _digest(self.seed, f"train/{name}"))
+        return set(order[: self.train_count])
 
 
 def group_of(key: str, pattern: str | None) -> str:

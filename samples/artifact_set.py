@@ -81,17 +81,22 @@ def write_candidates(photos: Path, output_dir: Path, seed: int) -> None:
             write_png(output_dir / "LR" / name, to_uint8(lr))
 
 
-def chosen_keys(table: Path) -> dict[str, list[str]]:
-    """The keys of each photo with the most artifacts in ``artifacts.csv``, but not too many."""
+def chosen_keys(table: Path, kept: int = KEPT) -> dict[str, list[str]]:
+    """The keys of each photo with the most artifacts in ``artifacts.csv``, but not too many.
+
+    Args:
+        table: what ``detect.py`` left.
+        kept: crops of each training photo.
+    """
     with table.open(newline="", encoding="utf-8") as file:
         rows = [row for row in csv.DictReader(file) if not row["error"]]
     shares = {row["image"]: float(row["artifact_share"]) for row in rows}
     ranked = sorted(shares, key=lambda key: (shares[key] > LARGEST_SHARE, -shares[key], key))
-    kept: dict[str, list[str]] = {}
+    chosen: dict[str, list[str]] = {}
     for photo in PHOTOS:
         of_photo = [key for key in ranked if key.rsplit("_", 1)[0] == photo.name]
-        kept[photo.name] = of_photo[: KEPT_HELD_OUT if photo.held_out else KEPT]
-    return kept
+        chosen[photo.name] = of_photo[: KEPT_HELD_OUT if photo.held_out else kept]
+    return chosen
 
 
 def derived_label(
@@ -118,19 +123,20 @@ def derived_label(
     return detector.from_distance(gan_distance.masked_fill(mse_departs, 1.0)).mask
 
 
-def write_set(candidates: Path, detected: Path, output_dir: Path) -> None:
+def write_set(candidates: Path, detected: Path, output_dir: Path, kept: int = KEPT) -> None:
     """Copy the chosen crops in the release's layout, label them, and list those held out.
 
     Args:
         candidates: what `write_candidates` left.
         detected: what ``detect.py`` made of its LR, with the inputs in it.
         output_dir: gets ``LR MSE-SR GAN-SR DeSRA-Mask GT-Mask`` and, beside it, ``val.txt``.
+        kept: crops of each training photo.
 
     Raises:
         InputError: an image cannot be read or written.
     """
-    kept = chosen_keys(detected / "artifacts.csv")
-    for key in sorted(key for keys in kept.values() for key in keys):
+    chosen = chosen_keys(detected / "artifacts.csv", kept)
+    for key in sorted(key for keys in chosen.values() for key in keys):
         for folder in FOLDERS[:-1]:
             pixels = read_rgb(detected / folder / f"{key}.png")
             write_png(output_dir / folder / f"{key}.png", pixels, compression=9)
@@ -142,5 +148,5 @@ def write_set(candidates: Path, detected: Path, output_dir: Path) -> None:
         )
         label = derived_label(hr, mse_sr, gan_sr)[0, 0].numpy()
         write_png(output_dir / "GT-Mask" / f"{key}.png", label, compression=9)
-    held_out = sorted(key for photo in PHOTOS if photo.held_out for key in kept[photo.name])
+    held_out = sorted(key for photo in PHOTOS if photo.held_out for key in chosen[photo.name])
     write_text(output_dir.parent / "val.txt", "".join(f"{key}\n" for key in held_out))

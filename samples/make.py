@@ -1,6 +1,7 @@
 """Makes the sample again: photos, networks, artifact set. See README.md beside this file.
 
 python -m samples.make WORK_DIR [NAME=VALUE ...] [--output-dir samples] [--methods ldl swinir]
+    [--set-only] [--kept 5]
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from desra.checkpoints import read_checkpoint, write_state
 from desra.errors import InputError
 from models.generators import load_generator
 from models.weight_mixing import interpolate
-from samples.artifact_set import MIN_AREA, write_candidates, write_set
+from samples.artifact_set import KEPT, MIN_AREA, write_candidates, write_set
 from samples.photos import collect_photos
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -91,7 +92,9 @@ def train_gan(work_dir: Path, weights: Path, method: str, mse: Path, common: lis
     ship_generator(run / "weights/gan.pth", weights / f"{method}-gan.pth", mse, exaggeration)
 
 
-def make(work_dir: Path, output_dir: Path, methods: list[str], seed: int, extra: list[str]) -> None:
+def make(
+    work_dir: Path, output_dir: Path, methods: list[str], seed: int, kept: int, extra: list[str]
+) -> None:
     """Everything under ``output_dir``: ``weights/``, ``artifacts/`` and ``val.txt``.
 
     Args:
@@ -99,12 +102,12 @@ def make(work_dir: Path, output_dir: Path, methods: list[str], seed: int, extra:
         output_dir: gets the sample.
         methods: of `METHODS`.
         seed: of training, crops and degradations.
+        kept: crops of each training photo in the set.
         extra: further overrides of all trainings.
 
     Raises:
         InputError: a package with photos is missing, or a command failed.
     """
-    work_dir, output_dir = work_dir.resolve(), output_dir.resolve()
     photos, weights = work_dir / "photos", output_dir / "weights"
     collect_photos(photos)
     common = [f"data.root={photos / 'train'}", f"seed={seed}", *extra]
@@ -116,24 +119,34 @@ def make(work_dir: Path, output_dir: Path, methods: list[str], seed: int, extra:
         train_gan(work_dir, weights, method, trained[network], common)
     last = work_dir / methods[0] / "checkpoints/last.ckpt"
     ship_discriminator(last, weights / "discriminator.pth")
-    make_set(work_dir, output_dir, weights / f"{methods[0]}-gan.pth", seed)
+    make_set(work_dir, output_dir, weights / f"{methods[0]}-gan.pth", seed, kept)
 
 
-def make_set(work_dir: Path, output_dir: Path, gan_weights: Path, seed: int) -> None:
-    """``artifacts/`` and ``val.txt`` under ``output_dir``, from the photos and weights there."""
+def make_set(
+    work_dir: Path, output_dir: Path, gan_weights: Path, seed: int, kept: int = KEPT
+) -> None:
+    """``artifacts/`` and ``val.txt`` under ``output_dir``.
+
+    Args:
+        work_dir: has the photos, gets the candidates.
+        output_dir: gets the set.
+        gan_weights: of GAN-SR; the MSE model, ``mse.pth``, lies beside them.
+        seed: of crops and degradations.
+        kept: crops of each training photo.
+    """
     candidates, detected = work_dir / "candidates", work_dir / "detected"
     write_candidates(work_dir / "photos", candidates, seed)
     run_command(
         "detect.py",
         f"lr_root={candidates / 'LR'}",
-        f"mse_weights={output_dir / 'weights/mse.pth'}",
+        f"mse_weights={gan_weights.with_name('mse.pth')}",
         f"gan_weights={gan_weights}",
         f"detector.min_area={MIN_AREA}",
         "inputs=copy",
         "precision=fp32",
         f"output_dir={detected}",
     )
-    write_set(candidates, detected, output_dir / "artifacts")
+    write_set(candidates, detected, output_dir / "artifacts", kept)
 
 
 def main() -> None:
@@ -143,19 +156,23 @@ def main() -> None:
     parser.add_argument("--output-dir", type=Path, default=ROOT / "samples")
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=METHODS)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--set-only", action="store_true", help="the artifact set alone")
+    parser.add_argument("--set-only", action="store_true", help="with the shipped networks")
+    parser.add_argument("--kept", type=int, default=KEPT, help="crops of each training photo")
     parser.add_argument("overrides", nargs="*", default=[], help="of all trainings, NAME=VALUE")
     arguments = parser.parse_args()
+    work_dir, output_dir = arguments.work_dir.resolve(), arguments.output_dir.resolve()
     try:
         if arguments.set_only:
-            gan = arguments.output_dir / "weights" / f"{arguments.methods[0]}-gan.pth"
-            make_set(arguments.work_dir, arguments.output_dir, gan, arguments.seed)
+            collect_photos(work_dir / "photos")
+            gan = ROOT / "samples" / "weights" / f"{arguments.methods[0]}-gan.pth"
+            make_set(work_dir, output_dir, gan, arguments.seed, arguments.kept)
         else:
             make(
-                arguments.work_dir,
-                arguments.output_dir,
+                work_dir,
+                output_dir,
                 arguments.methods,
                 arguments.seed,
+                arguments.kept,
                 arguments.overrides,
             )
     except InputError as error:

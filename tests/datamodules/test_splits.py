@@ -43,6 +43,19 @@ def test_the_seed_decides_and_new_images_leave_the_others_where_they_are():
     assert len(set(val) - set(later)) <= 5
 
 
+def test_few_training_images_are_among_many_and_another_seed_draws_others():
+    keys = [f"{number:03d}" for number in range(60)]
+    draws = [SplitRule(train_count=count).drawn(keys) for count in (5, 10, 60)]
+    assert [len(draw) for draw in draws] == [5, 10, 60]
+    assert draws[0] < draws[1] < draws[2]
+    assert SplitRule(train_count=5, seed=1).drawn(keys) != draws[0]
+    assert SplitRule().drawn(keys) == set(keys)
+    with pytest.raises(InputError, match="train_count=61: there are 60 images"):
+        SplitRule(train_count=61).drawn(keys)
+    with pytest.raises(InputError, match="at least 1"):
+        SplitRule(train_count=0)
+
+
 def test_no_share_is_no_validation():
     assert split_by_share(["a", "b"], 0, 0, None) == (["a", "b"], [])
 
