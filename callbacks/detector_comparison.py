@@ -28,6 +28,8 @@ _FIGURES = {
     "best_iou": "IoU",
     "best_f1": "F1",
 }
+_RANK = "spearman"
+"""Correlation with how many viewers notice a region; where the sets' regions have scores."""
 _GIVEN = ("iou", "precision", "recall", "f1", "average_precision")
 
 Job = Mapping[str, Any]
@@ -87,7 +89,8 @@ def _show(jobs: Sequence[Job]) -> None:
     title = "Detectors at their thresholds t, and at the best one on the other half of the images"
     table = Table(title=title, box=None, pad_edge=False)  # fits 80 columns
     given = ("t", "IoU", "prec.", "rec.", "F1", "AP")
-    for name in ("detector", *given, "best t", "IoU", "F1", "s/MP"):
+    ranked = any(job.get(_RANK) is not None for job in jobs)
+    for name in ("detector", *given, "best t", "IoU", "F1", "s/MP", *(["rank"] if ranked else [])):
         left = name == "detector"
         table.add_column(name, justify="left" if left else "right", overflow="fold")
     for job in jobs:
@@ -98,6 +101,7 @@ def _show(jobs: Sequence[Job]) -> None:
             _number(job.get("best_threshold"), ".3g"),
             *(_cell(job, name).partition("\n")[0] for name in ("best_iou", "best_f1")),
             _number(job["seconds_per_megapixel"], ".3g"),
+            *([_number(job.get(_RANK), ".2f")] if ranked else []),
         )
     Console().print(table)
 
@@ -125,6 +129,8 @@ def latex_table(jobs: Sequence[Job]) -> str:
     best = ("best_iou", "best_f1")
     header = ["detector", "threshold", *(_FIGURES[name] for name in _GIVEN)]
     header += ["best threshold", *(_FIGURES[name] for name in best), "s/MP"]
+    ranked = any(job.get(_RANK) is not None for job in jobs)
+    header += [r"$\rho$"] if ranked else []
     lines = [
         f"\\begin{{tabular}}{{l{'r' * (len(header) - 1)}}}",
         "\\toprule",
@@ -139,6 +145,7 @@ def latex_table(jobs: Sequence[Job]) -> str:
             _number(job.get("best_threshold"), ".3g").replace("–", "--"),
             *(_latex_cell(job, name) for name in best),
             _number(job["seconds_per_megapixel"], ".3g"),
+            *([_number(job.get(_RANK), ".2f").replace("–", "--")] if ranked else []),
         ]
         lines.append(" & ".join(cells) + r" \\")
     return "\n".join([*lines, "\\bottomrule", "\\end{tabular}", ""])

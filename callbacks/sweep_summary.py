@@ -56,6 +56,7 @@ class SweepSummary(Callback):
         parsed = OverridesParser.create().parse_overrides(list(config.hydra.overrides.task))
         if any(override.is_sweep_override() for override in parsed):
             shared = [o.key_or_group for o in parsed if not o.is_sweep_override()]
+            shared += [] if "output_dir" in shared else ["output_dir"]
             key = "hydra.job.config.override_dirname.exclude_keys"
             config.hydra.overrides.hydra.append(f"{key}={json.dumps(shared)}")
 

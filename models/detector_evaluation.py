@@ -41,11 +41,13 @@ from models.detector_scores import ImageScores, TuneFor, score_set
 from models.mask_evaluation import (
     PAGE_COLUMNS,
     SCORE_TITLES,
+    TOP_SCORE,
     MaskEvaluation,
     score_text,
     write_overlap,
 )
 from models.pair_task import PairTask, Pictures
+from models.prominence_evaluation import REGION_TABLE, ProminenceEvaluation
 
 SCORES_FOLDER = "Scores"
 CURVE = "curve.csv"
@@ -80,6 +82,8 @@ class DetectorEvaluation(PairTask[Timed]):
         seed: of the half that the best threshold is chosen on, and of the bootstrap.
         replicates: of the bootstrap.
         page: whether to make the page of pictures.
+        prominence: scores of labelled regions, with which the detector's responses are ranked;
+            None for none.
 
     Raises:
         InputError: a setting out of its range.
@@ -88,7 +92,7 @@ class DetectorEvaluation(PairTask[Timed]):
     name = "evaluate-detector"
     table_name = "per_image.csv"
     columns = (
-        *(name for name in MaskEvaluation.columns if name not in ("top_score", "error")),
+        *(name for name in MaskEvaluation.columns if name != "error"),
         "detector_seconds",
         "error",
     )
@@ -106,6 +110,7 @@ class DetectorEvaluation(PairTask[Timed]):
         seed: int = 0,
         replicates: int = 1000,
         page: bool = True,
+        prominence: ProminenceEvaluation | None = None,
     ) -> None:
         super().__init__(detector, segmenter, output_dir)
         _check(border=(border, 0), steps=(steps, 2), replicates=(replicates, 1))
@@ -115,6 +120,7 @@ class DetectorEvaluation(PairTask[Timed]):
             raise InputError(f"tune_for={tune_for}: give f1 or iou")
         self.title = title or type(detector).__name__
         self.border, self.min_share, self.page = border, min_share, page
+        self.prominence = prominence
         self.tune_for, self.seed, self.replicates = tune_for, seed, replicates
         self.cutoffs = [step / steps for step in range(1, steps)]
         self.settings = {
@@ -125,7 +131,14 @@ class DetectorEvaluation(PairTask[Timed]):
             "steps": steps,
             "page": page,
         }
+        if prominence is not None:
+            self.settings["prominence"] = prominence.settings
         self._seconds = 0.0
+
+    def inputs(self, match: Match) -> Sequence[Path]:
+        """The images, the labels, what the segmenter reads, and the scores of regions."""
+        more = self.prominence.inputs(match.key) if self.prominence else []
+        return [*super().inputs(match), *more]
 
     def load(self, match: Match) -> Pictures:
         """Read the images of a match, and its labels."""
@@ -178,12 +191,17 @@ class DetectorEvaluation(PairTask[Timed]):
         inner_height, inner_width = gt_mask.shape
         result.row = {"width": inner_width, "height": inner_height, **row}
         result.row["artifact_share"] = row["union"] / (inner_height * inner_width)
+        facts = None
+        if self.prominence:
+            response = 1 - _plane(found.found.adjusted)
+            more = self.prominence.measure(key, mask, gt_mask, pictures.gt_mask, response)
+            result.row |= more
+            facts = self.prominence.facts(more)
         result.row["detector_seconds"] = round(found.seconds, 6)
         result.row["seconds"] = round(result.sample.seconds + perf_counter() - start, 4)
         rim = (height - inner_height) // 2
-        result.write = partial(
-            self._write, key, scores, np.pad(mask, rim), np.pad(gt_mask, rim), pictures, found
-        )
+        planes = (np.pad(mask, rim), np.pad(gt_mask, rim))
+        result.write = partial(self._write, key, scores, *planes, pictures, found, facts)
 
     def _count(
         self, found: Detection, gt_mask: NDArray[np.bool_]
@@ -216,6 +234,7 @@ class DetectorEvaluation(PairTask[Timed]):
         gt_mask: NDArray[np.bool_],
         pictures: Pictures,
         found: Timed,
+        facts: Mapping[int, Mapping[str, Any]] | None,
     ) -> list[Path]:
         path = self._scores_path(key)
         scores.save(path)
@@ -233,6 +252,7 @@ class DetectorEvaluation(PairTask[Timed]):
                 self.min_share,
                 {role: image for role, image in shown.items() if image is not None},
                 {"Difference": 1 - _plane(found.found.adjusted)},
+                facts,
             ),
         ]
 
@@ -249,15 +269,20 @@ class DetectorEvaluation(PairTask[Timed]):
             "images_without_artifacts": sum(row["union"] == 0 for row in done),
             "images_not_done": len(rows) - len(done),
         }
+        columns: tuple[report.Column, ...] = PAGE_COLUMNS
         if done:
             self._score(done)
+        if done and self.prominence:
+            self.summary |= self.prominence.summarise(done)
+            self.prominence.write_regions(self.output_dir / REGION_TABLE, done)
+            columns = (*PAGE_COLUMNS, TOP_SCORE)
         write_text(self.output_dir / "metrics.json", json.dumps(self.summary, indent=2) + "\n")
         if self.page:
             report.write_page(
                 self.output_dir,
                 rows,
                 title=f"{self.title} against labelled artifacts",
-                columns=PAGE_COLUMNS,
+                columns=columns,
                 sort="iou",
                 settings={**self.detector.settings, "border": self.border},
                 summary={SCORE_TITLES[name]: score_text(self.summary.get(name)) for name in SCORES},
@@ -306,6 +331,9 @@ class DetectorEvaluation(PairTask[Timed]):
             table.add_row(SCORE_TITLES[name], *cells[: len(table.columns) - 1])
         table.add_row("average precision", figure_text(self.summary, "average_precision"))
         table.add_row("seconds a megapixel", f"{self.summary.get('seconds_per_megapixel', 0):.4f}")
+        if self.prominence and "prominence" in self.summary:
+            for name, text in self.prominence.lines(self.summary):
+                table.add_row(name, text)
         table.add_row("images", *(str(self.summary.get(f"{p}images", "")) for p in ("", "best_")))
         Console().print(table)
 
@@ -322,7 +350,7 @@ def evaluation(
     border: int = BORDER,
     min_share: float = MIN_SHARE,
     page: bool = True,
-    prominence: Any = None,
+    prominence: ProminenceEvaluation | None = None,
     **curves: Any,
 ) -> LightningModule:
     """The task of an evaluation: of a detector, or where there is none of masks made before.
@@ -336,22 +364,20 @@ def evaluation(
         border: see `MaskEvaluation`, too.
         min_share: likewise.
         page: likewise.
-        prominence: scores of labelled regions, of `MaskEvaluation` alone.
+        prominence: likewise, scores of labelled regions.
         curves: ``steps``, ``tune_for``, ``seed``, ``replicates`` of `DetectorEvaluation`.
 
     Raises:
-        InputError: settings of a detector, but no detector; or prominence with a detector.
+        InputError: settings of a detector, but no detector.
     """
-    shared: dict[str, Any] = {"border": border, "min_share": min_share, "page": page}
+    shared: dict[str, Any] = {
+        "border": border, "min_share": min_share, "page": page, "prominence": prominence
+    }  # fmt: skip
     if not isinstance(detector, Detector):
         given = [name for name, value in (detector or {}).items() if value is not None]
         if given:
             raise InputError(f"detector.{given[0]} without a detector; add detector=desra")
-        if prominence is not None:
-            shared["prominence"] = prominence
         return MaskEvaluation(output_dir, **shared)
-    if prominence is not None:
-        raise InputError("prominence is scored of masks made before: give pred_root, not detector")
     assert segmenter is not None
     return DetectorEvaluation(detector, segmenter, output_dir, title, **shared, **curves)
 

@@ -36,26 +36,39 @@ def prominence_of(
     response_root: str | Path | None = None,
     prominence: float = PROMINENCE,
     min_share: float = MIN_SHARE,
+    root: str | Path | None = None,
+    method: str | None = None,
+    detector: str | None = None,
 ) -> ProminenceEvaluation | None:
     """The evaluation of prominence, if there are scores: given, or found with the labels.
 
     Args:
         scores: file of scores, see `desra.prominence`; None for ``regions.json`` or ``regions.csv``
-            in the folder of labels or beside it, where there are masks to be scored.
+            in the folder of labels or beside it.
         gt_root: folder of labels.
         pred_root: folder of detected masks.
         response_root: folder of the detector's maps; None for what detect.py left beside the masks.
         prominence: see `ProminenceEvaluation`.
         min_share: see `MaskEvaluation`.
+        root: an artifact set in the release's layout, in place of ``gt_root`` and ``pred_root``.
+        method: which method's folder, where ``root`` has several.
+        detector: name of the detector whose own responses are ranked; None where masks are scored.
 
     Raises:
         InputError: scores, maps or settings that cannot be used.
     """
+    if root is not None:
+        gt_root = Path(root, method or "", "GT-Mask")
+        pred_root = Path(root, method or "", "DeSRA-Mask")
     path = scores
-    if path is None and gt_root is not None and pred_root is not None:
+    if path is None and gt_root is not None:
         path = find_scores(gt_root)
     if path is None:
         return None
+    if detector is not None:
+        if response_root is not None:
+            raise InputError("response_root and detector both give responses; give one of them")
+        return ProminenceEvaluation(path, None, prominence, min_share)
     beside = None if pred_root is None else Path(pred_root).parent / RESPONSES
     if response_root is None and beside is not None and beside.is_dir():
         response_root = beside
@@ -229,7 +242,7 @@ class ProminenceEvaluation:
             ends = [summary[f"{name}_{end}"] for end in ("low", "high")]
             interval = "" if None in ends else f"  (95 %: {ends[0]:.3f} to {ends[1]:.3f})"
             lines.append((f"{name} of response and score", _text(summary[name]) + interval))
-        if not self.responses:
+        if not summary["regions_ranked"]:
             lines.append(("responses", "none; run detect.py with save_intermediates=true"))
         missing = summary["regions_without_score"]
         return [*lines, ("labelled regions without a score", str(missing))] if missing else lines

@@ -79,3 +79,10 @@ def test_a_missing_plugin_is_one_line(override, monkeypatch, capsys):
 )
 def test_what_is_better_follows_from_the_figure(objective, direction):
     assert entry.better(objective) == direction
+
+
+def test_names_of_folders_are_one_folder_and_not_too_long() -> None:
+    assert entry.folder_name("data.root=a/b,n=1") == "data.root=a_b,n=1"
+    names = [entry.folder_name("x" * 400 + end) for end in "ab"]
+    assert len(set(names)) == 2
+    assert all(len(name) < 255 for name in names)

@@ -3,7 +3,10 @@
 import csv
 import json
 
+import numpy as np
 import pytest
+
+from desra.images import read_mask
 
 
 def test_a_sweep_over_detectors_ends_with_their_comparison(tmp_path, make_pairs, run_script):
@@ -24,8 +27,18 @@ def test_a_sweep_over_detectors_ends_with_their_comparison(tmp_path, make_pairs,
     assert "best one on the other half" in run.stdout
 
 
+def score_regions(root, keys):
+    """``regions.csv`` beside the labels: each image's region has a higher score than the last."""
+    rows = ["image,x,y,score"]
+    for number, key in enumerate(keys, 1):
+        y, x = np.argwhere(read_mask(root / "GT-Mask" / f"{key}.png"))[0]
+        rows.append(f"{key},{x},{y},{number / len(keys)}")
+    (root / "regions.csv").write_text("\n".join(rows))
+
+
 def test_two_processes_give_the_scores_of_one(tmp_path, make_pairs, run_script):
-    root = make_pairs(3)
+    root = make_pairs(6)
+    score_regions(root, ["set0/000", "set1/003", "set0/004"])
     (root / "GAN-SR" / "set1" / "001.png").write_bytes(b"")
     folders = [
         f"mse_root={root}/MSE-SR", f"gan_root={root}/GAN-SR", f"gt_root={root}/GT-Mask",
@@ -45,8 +58,37 @@ def test_two_processes_give_the_scores_of_one(tmp_path, make_pairs, run_script):
         figures.append(json.loads((tmp_path / name / "metrics.json").read_text()))
         assert figures[-1].pop("seconds_per_megapixel") > 0
     assert figures[0] == figures[1]
-    assert (figures[0]["images"], figures[0]["images_not_done"]) == (2, 1)
-    assert (tmp_path / "two" / "index.html").is_file()
+    assert (figures[0]["images"], figures[0]["images_not_done"]) == (5, 1)
+    assert (figures[0]["regions_ranked"], figures[0]["prominent_labelled"]) == (3, 2)
+    assert "score" in (tmp_path / "two" / "index.html").read_text()
+
+
+def test_prominence_of_a_detector_is_that_of_the_masks_and_maps_it_leaves(
+    tmp_path, make_pairs, run_script
+):
+    root = make_pairs(6)
+    score_regions(root, ["set0/000", "set1/001", "set1/003", "set0/004"])
+    shared = [f"gan_root={root}/GAN-SR", f"mse_root={root}/MSE-SR", "page=false"]
+    made = [*shared, "detector.min_area=100", f"output_dir={tmp_path / 'made'}"]
+    assert run_script("detect.py", *made, "save_intermediates=true").returncode == 0
+    figures = []
+    for name, what in (
+        ("masks", [f"pred_root={tmp_path / 'made/DeSRA-Mask'}"]),
+        ("detector", ["detector=desra", "detector.min_area=100"]),
+    ):
+        output = tmp_path / name
+        labels = (f"gt_root={root}/GT-Mask", "prominence=0.6", f"output_dir={output}")
+        run = run_script("evaluate.py", *what, *shared, *labels)
+        assert run.returncode == 0, run.stderr
+        assert "score ≥ 0.6" in run.stdout
+        figures.append(json.loads((output / "metrics.json").read_text()))
+        with open(output / "labelled_regions.csv", newline="") as file:
+            figures[-1]["responses"] = [float(row["response"]) for row in csv.DictReader(file)]
+    for name in ("iou", "precision", "recall", "f1", "labelled", "detected"):
+        assert figures[0][f"prominent_{name}"] == figures[1][f"prominent_{name}"]
+    assert figures[0]["spearman"] == figures[1]["spearman"]
+    # The map in the file is of 16 bits.
+    assert figures[0]["responses"] == pytest.approx(figures[1]["responses"], abs=1e-5)
 
 
 @pytest.mark.parametrize(

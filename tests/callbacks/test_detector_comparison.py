@@ -55,6 +55,16 @@ def test_tables_and_plots_of_detectors(tmp_path, capsys):
     assert "48–54" in out
 
 
+def test_ranks_are_compared_where_regions_have_scores(tmp_path, capsys):
+    leave_detector(tmp_path, "desra", 0.4, spearman=0.31)
+    leave_detector(tmp_path, "ssim", 0.5, spearman=None)
+    compare(tmp_path)
+    lines = (tmp_path / "sweep.tex").read_text().splitlines()
+    assert lines[2].endswith(r"& $\rho$ \\")
+    assert [line.split("& ")[-1] for line in lines[4:6]] == [r"-- \\", r"0.31 \\"]
+    assert "rank" in capsys.readouterr().out
+
+
 def test_other_settings_that_vary_are_named(tmp_path):
     leave_detector(tmp_path, "desra", 0.4, "segmenter=none")
     leave_detector(tmp_path, "desra", 0.5, "segmenter=mmseg")

@@ -3,9 +3,11 @@
 import csv
 import json
 
+import pytest
 from omegaconf import OmegaConf
 from PIL import Image as PILImage
 
+from callbacks.sweep_plots import read_curve
 from callbacks.sweep_summary import SweepSummary, gather_jobs
 from desra.files import write_text
 
@@ -40,6 +42,42 @@ def test_table_and_plot_are_written_and_the_cache_is_dropped(tmp_path, capsys):
     assert PILImage.open(tmp_path / "precision_recall.png").size == (900, 750)
     assert "0.75" in capsys.readouterr().out
     assert not (tmp_path / ".cache").exists()
+
+
+def test_curves_of_the_jobs_and_the_figures_asked_for(tmp_path, capsys):
+    for count, shares in (("5", (0.2, 0.1)), ("10", (0.2, 0.05))):
+        figures = {"artifact_share/after": shares[-1], "psnr/outside": 30.0}
+        leave_job(tmp_path, count, [f"data.train_count={count}"], **figures)
+        lines = ["artifact_share/after,loss/generator,step", "0.3,,0", ",0.5,9"]
+        lines += [f"{share},,{100 * step}" for step, share in enumerate(shares, 1)]
+        write_text(tmp_path / count / "metrics.csv", "\n".join([*lines, ""]))
+    config = OmegaConf.create({"hydra": {"sweep": {"dir": str(tmp_path)}}})
+    SweepSummary(figures=["artifact_share/after", "removal_rate"]).on_multirun_end(config)
+    out = capsys.readouterr().out
+    assert "0.05" in out
+    assert "psnr/outside" not in out
+    assert PILImage.open(tmp_path / "curves.png").size == (
+        500,
+        320,
+    )  # one panel: the other is not there
+    assert "psnr/outside" in (tmp_path / "sweep.csv").read_text()
+    curve = read_curve(tmp_path / "10" / "metrics.csv", "artifact_share/after")
+    assert curve == [(0, 0.3), (100, 0.2), (200, 0.05)]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "left_out"),
+    [
+        (["data.root=a,b", "iterations=5", "+x=choice(1,2)"], ["iterations"]),
+        (["data.root=a", "iterations=5"], None),  # a sweep of one: all of it is its name
+    ],
+)
+def test_folders_are_called_by_what_is_swept(overrides, left_out):
+    config = OmegaConf.create({"hydra": {"overrides": {"task": overrides, "hydra": []}}})
+    SweepSummary().on_multirun_start(config)
+    key = "hydra.job.config.override_dirname.exclude_keys"
+    shared = [] if left_out is None else [f"{key}={json.dumps([*left_out, 'output_dir'])}"]
+    assert list(config.hydra.overrides.hydra) == shared
 
 
 def test_the_best_job_comes_first_and_those_without_the_figure_last(tmp_path, capsys):
