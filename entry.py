@@ -40,6 +40,16 @@ def _on_sample(sample: Any, other: Any, *, _root_: DictConfig) -> Any:
 OmegaConf.register_new_resolver("on_sample", _on_sample, replace=True)
 
 
+def _with_shipped(shipped: Any, other: Any, *, _root_: DictConfig) -> Any:
+    """``${with_shipped:A,B}``: A where ``generator_weights`` is one of the sample's networks."""
+    weights = OmegaConf.select(_root_, "generator_weights")
+    folder = Path(__file__).parent / "samples" / "weights"
+    return shipped if weights and folder.resolve() in Path(weights).resolve().parents else other
+
+
+OmegaConf.register_new_resolver("with_shipped", _with_shipped, replace=True)
+
+
 def better(objective: str) -> str:
     """``${better:OBJECTIVE}``: whether less or more of a figure is better, in a sweeper's words.
 

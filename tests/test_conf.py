@@ -245,3 +245,11 @@ def test_no_option_of_training_is_never_run(group: str) -> None:
             assert "callbacks=default" in run
         else:
             assert choice in run or option in composed_of, choice
+
+
+def test_networks_of_ones_own_do_not_get_the_samples_discriminator(tmp_path: Path) -> None:
+    shipped = composed("train", ["model=swinir"], tmp_path)
+    assert shipped.model.discriminator_weights == "samples/weights/discriminator.pth"
+    for weights in ("generator_weights=realesrgan-x4plus", "generator_weights=null"):
+        own = composed("train", ["model=swinir", weights], tmp_path)
+        assert own.model.discriminator_weights is None
