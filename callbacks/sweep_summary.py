@@ -15,7 +15,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
 import entry
-from callbacks.sweep_plots import overrides_text, plot_curves, plot_precision_recall
+from callbacks.plots import overrides_text, plot_curves, plot_precision_recall
 from desra.files import write_table
 
 log = logging.getLogger(__name__)

@@ -16,7 +16,8 @@ from rich.console import Console
 from rich.table import Table
 
 from callbacks.loggers import close_loggers, log_settings
-from callbacks.sweep_summary import SUMMARY
+from callbacks.plots import plot_run
+from callbacks.sweep_summary import CURVES, SUMMARY
 from desra.errors import InputError
 from desra.files import write_text
 from desra.memory import keep_freed_memory
@@ -70,10 +71,13 @@ def train(config: DictConfig) -> float:
     last = _figures(trainer)
     if newest.step != trainer.global_step:
         last |= _validate(trainer, model, data)
+    output_dir = Path(HydraConfig.get().runtime.output_dir)
     if trainer.is_global_zero:
-        _write_summary(Path(HydraConfig.get().runtime.output_dir), trainer.global_step, last)
+        _write_summary(output_dir, trainer.global_step, last)
         _show(first, last)
     close_loggers(loggers)
+    if trainer.is_global_zero:
+        plot_run(output_dir / "curves.png", output_dir / CURVES)
     _check_objective(config.objective, last)
     return last.get(config.objective, math.nan)
 

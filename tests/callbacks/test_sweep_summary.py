@@ -7,7 +7,7 @@ import pytest
 from omegaconf import OmegaConf
 from PIL import Image as PILImage
 
-from callbacks.sweep_plots import read_curve
+from callbacks.plots import read_curve
 from callbacks.sweep_summary import SweepSummary, gather_jobs
 from desra.files import write_text
 

@@ -1,4 +1,4 @@
-"""Pictures over the jobs of a sweep."""
+"""Figures as pictures: over the iterations of a run, and over the jobs of a sweep."""
 
 from __future__ import annotations
 
@@ -9,6 +9,16 @@ from typing import Any
 
 from callbacks.loggers import read_curves
 from desra.files import atomic_path
+
+PANELS: Mapping[str, tuple[str, ...]] = {
+    "Are artifacts going?": ("artifact_share/",),
+    "Removed and added": ("removal_rate", "addition_rate", "residual/iou", "detection/iou"),
+    "Is the rest kept, the target reached? (dB)": ("psnr/",),
+    "Is training healthy? Losses": ("loss/",),
+    "Gradient norms": ("gradient_norm/",),
+    "Masks": ("masks/artifact_share", "masks/share_of_epoch"),
+}
+"""What to ask of a run, and the beginnings of the names of the figures that answer."""
 
 Job = Mapping[str, Any]
 Curve = list[tuple[int, float]]
@@ -39,9 +49,35 @@ def plot_precision_recall(path: Path, jobs: Sequence[Job]) -> None:
 
 def read_curve(metrics: Path, figure: str) -> Curve:
     """(iteration, value) of a figure in a run's ``metrics.csv``; empty if it has none."""
-    rows = [(row["step"], row.get(figure)) for row in read_curves(metrics)]
-    points = [(int(step), float(value)) for step, value in rows if value not in (None, "")]
+    return _curve(read_curves(metrics), figure)
+
+
+def _curve(rows: Sequence[Mapping[str, str]], figure: str) -> Curve:
+    points = [(int(row["step"]), float(row[figure])) for row in rows if figure in row]
     return [point for point in points if math.isfinite(point[1])]
+
+
+def plot_run(path: Path, metrics: Path) -> bool:
+    """Plot what a run logged over its iterations, a panel a question of `PANELS`.
+
+    Args:
+        path: the picture.
+        metrics: the run's ``metrics.csv``.
+
+    Returns:
+        whether there was anything to plot.
+    """
+    rows = read_curves(metrics)
+    names = sorted({name for row in rows for name in row})
+    panels: dict[str, dict[str, Curve]] = {}
+    for title, beginnings in PANELS.items():
+        chosen = [name for name in names if name.startswith(beginnings)]
+        curves = {name: curve for name in chosen if (curve := _curve(rows, name))}
+        if curves:
+            panels[title] = curves
+    if panels:
+        _draw(path, panels)
+    return bool(panels)
 
 
 def plot_curves(path: Path, runs: Mapping[str, Path], figures: Sequence[str]) -> bool:
@@ -61,22 +97,29 @@ def plot_curves(path: Path, runs: Mapping[str, Path], figures: Sequence[str]) ->
     curves = {name: lines for name, lines in curves.items() if any(lines.values())}
     if not curves:
         return False
+    _draw(path, curves, logarithmic=True)
+    return True
+
+
+def _draw(path: Path, panels: Mapping[str, Mapping[str, Curve]], logarithmic: bool = False) -> None:
+    """A panel a title and a line a curve."""
     from matplotlib.figure import Figure
 
-    columns = min(len(curves), 2)
-    rows = math.ceil(len(curves) / columns)
+    columns = min(len(panels), 2 if logarithmic else 3)
+    rows = math.ceil(len(panels) / columns)
     figure = Figure(figsize=(5 * columns, 3.2 * rows), layout="constrained")
-    for place, (name, lines) in enumerate(curves.items(), 1):
-        axes = figure.add_subplot(rows, columns, place, title=name, xlabel="iterations")
-        for run, points in lines.items():
+    for place, (title, lines) in enumerate(panels.items(), 1):
+        axes = figure.add_subplot(rows, columns, place, title=title, xlabel="iterations")
+        for name, points in lines.items():
             steps, values = zip(*points, strict=True) if points else ((), ())
-            axes.plot(steps, values, label=run)
-        first = min(step for points in lines.values() for step, _ in points if step)
-        axes.set_xscale("symlog", linthresh=first)  # logarithmic, with a place for 0
-        axes.xaxis.set_major_formatter("{x:.0f}")
+            axes.plot(steps, values, ".-" if len(points) < 100 else "-", label=name)
+        if logarithmic:
+            first = min(step for points in lines.values() for step, _ in points if step)
+            axes.set_xscale("symlog", linthresh=first)  # logarithmic, with a place for 0
+            axes.xaxis.set_major_formatter("{x:.0f}")
         axes.set_xlim(left=0)
         axes.grid(alpha=0.3)
-    axes.legend(fontsize=8)
+        if not logarithmic or place == len(panels):  # there all panels have the same lines
+            axes.legend(fontsize=8)
     with atomic_path(path) as temporary:
         figure.savefig(temporary, dpi=100)
-    return True
