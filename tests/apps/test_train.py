@@ -52,6 +52,7 @@ def test_a_run_leaves_weights_metrics_and_its_configuration(
     assert run.returncode == 0, run.stderr
     assert "Traceback" not in run.stderr
     out = tmp_path / "out"
+    assert (out / "curves.png").stat().st_size > 10000
     rows = read_rows(out / "metrics.csv")
     assert [row["loss/artifact"] != "" for row in rows].count(True) == 3
     before = load_generator(tmp_path / "g.pth")
