@@ -23,7 +23,7 @@ _CGROUP_FILES = (  # limit and use of a container: version 2, then version 1
         "/sys/fs/cgroup/memory/memory.usage_in_bytes",
     ),
 )
-_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4  # of glibc's malloc.h
+_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD, _M_MMAP_MAX = -1, -2, -3, -4  # glibc's malloc.h
 
 # What allocators say when they fail. PyTorch has an exception of its own for accelerators only.
 _OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "bad_alloc", "out of memory")
@@ -54,11 +54,27 @@ def keep_freed_memory() -> bool:
     Returns:
         whether the C library took the settings.
     """
+    return _set_malloc({_M_MMAP_MAX: 0, _M_TRIM_THRESHOLD: 2**31 - 1, _M_TOP_PAD: 64 * 2**20})
+
+
+def give_back_freed_memory() -> bool:
+    """Have this process return large pieces of memory to the system as soon as it frees them.
+
+    glibc learns from the sizes it sees and keeps ever larger pieces, up to 32 MB each: a network's
+    maps of one tile stay while the picture is written. A tile computes far longer than the system
+    takes to clear the pages of its maps.
+
+    Returns:
+        whether the C library took the setting.
+    """
+    return _set_malloc({_M_MMAP_THRESHOLD: 2**20})
+
+
+def _set_malloc(settings: dict[int, int]) -> bool:
     try:
         mallopt = ctypes.CDLL(None).mallopt
     except (AttributeError, OSError, TypeError):  # no glibc
         return False
-    settings = {_M_MMAP_MAX: 0, _M_TRIM_THRESHOLD: 2**31 - 1, _M_TOP_PAD: 64 * 2**20}
     # A list: the next is set even where one is refused.
     taken = [mallopt(name, value) == 1 for name, value in settings.items()]
     return all(taken)

@@ -102,3 +102,29 @@ def test_what_the_cpu_allocator_really_says():
     with pytest.raises(RuntimeError) as failure:
         torch.empty(10**15)
     assert is_out_of_memory(failure.value)
+
+
+_RESIDENT = """
+import ctypes, sys
+from desra.memory import give_back_freed_memory
+if sys.argv[1] == "give":
+    assert give_back_freed_memory()
+libc = ctypes.CDLL(None)
+libc.malloc.restype, libc.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
+libc.free.argtypes = [ctypes.c_void_p]
+libc.free(libc.malloc(30 << 20))  # from now on glibc keeps pieces of this size
+block = libc.malloc(20 << 20)
+ctypes.memset(block, 1, 20 << 20)
+libc.malloc(1000)  # lies behind it, so that the heap cannot shrink
+libc.free(block)
+print(open("/proc/self/status").read().split("VmRSS:")[1].split()[0])
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries have no mallopt")
+def test_freed_memory_is_given_back():
+    def resident(mode: str) -> int:
+        command = [sys.executable, "-c", _RESIDENT, mode]
+        return int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+
+    assert resident("give") < resident("leave") - 15 * 1024
