@@ -5,8 +5,8 @@
 Each side is a process of its own that reads a PNG, upscales it with the same weights and the same
 tiles, and writes a PNG. The release's ``realesrgan/utils.py`` runs unmodified: get both
 repositories with git (xinntao/Real-ESRGAN, XPixelGroup/BasicSR). Without them, our side alone is
-measured. Memory is the largest resident set, which Linux tells, and beside it the largest without the
-pages of files (libraries, mostly), which the system can drop, as looked at every few milliseconds.
+measured. Memory is the largest resident set, which Linux tells, and beside it the largest without
+the pages of files (libraries, mostly), which the system can drop, looked at every few milliseconds.
 """
 
 from __future__ import annotations
