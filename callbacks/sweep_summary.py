@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import shutil
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -85,8 +86,15 @@ class SweepSummary(Callback):
             for job, path in zip(jobs, paths, strict=True)
             if path.is_file()
         }
+        runs = dict(sorted(runs.items(), key=lambda run: _natural(run[0])))
         if self.figures and plot_curves(folder / "curves.png", runs, self.figures):
             log.info("%s: curves in curves.png", folder)
+
+
+def _natural(text: str) -> list[tuple[float, str]]:
+    """A key that sorts 5 before 10."""
+    parts = re.split(r"(\d+(?:\.\d+)?)", text)
+    return [(float(part), "") if place % 2 else (0.0, part) for place, part in enumerate(parts)]
 
 
 def job_folders(folder: Path, summary: str = SUMMARY) -> list[Path]:
