@@ -113,11 +113,11 @@ def _draw(path: Path, panels: Mapping[str, Mapping[str, Curve]], logarithmic: bo
         for name, points in lines.items():
             steps, values = zip(*points, strict=True) if points else ((), ())
             axes.plot(steps, values, ".-" if len(points) < 100 else "-", label=name)
-        if logarithmic:
-            steps = sorted(step for points in lines.values() for step, _ in points if step)
-            axes.set_xscale("symlog", linthresh=steps[0])  # logarithmic, with a place for 0
+        later = sorted(step for points in lines.values() for step, _ in points if step)
+        if logarithmic and later:
+            axes.set_xscale("symlog", linthresh=later[0])  # logarithmic, with a place for 0
             ticks = (factor * 10**power for power in range(8) for factor in (1, 3))
-            axes.set_xticks([0, *(tick for tick in ticks if steps[0] <= tick <= steps[-1])])
+            axes.set_xticks([0, *(tick for tick in ticks if later[0] <= tick <= later[-1])])
             axes.xaxis.set_major_formatter("{x:.0f}")
         axes.set_xlim(left=0)
         axes.grid(alpha=0.3)
