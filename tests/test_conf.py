@@ -13,7 +13,7 @@ import pytest
 import torch
 from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
-from hydra.utils import get_object
+from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 import entry
@@ -253,3 +253,11 @@ def test_networks_of_ones_own_do_not_get_the_samples_discriminator(tmp_path: Pat
     for weights in ("generator_weights=realesrgan-x4plus", "generator_weights=null"):
         own = composed("train", ["model=swinir", weights], tmp_path)
         assert own.model.discriminator_weights is None
+
+
+def test_the_stand_in_for_the_perceptual_term_can_be_asked_for(tmp_path: Path) -> None:
+    config = composed(
+        "train", ["model.perceptual=null", "model.layout=${model.stand_in}"], tmp_path
+    )
+    assert config.model.layout == config.model.stand_in
+    assert instantiate(config.model).layout.weight == 5.0
