@@ -125,7 +125,7 @@ def write_page(
         title=TITLE,
         subtitle="outlined in the original GAN-SR and in the finetuned image",
         columns=_PAGE_COLUMNS,
-        settings=detector.settings,
+        settings=detector.shown_settings,
         summary={
             _TITLES[name]: figure_text(name, figures[name]) for name in _TITLES if name in figures
         },

@@ -159,7 +159,7 @@ class DetectionWriter:
             title="Artifacts",
             subtitle="where GAN-SR has texture that MSE-SR does not support, without ground truth",
             columns=PAGE_COLUMNS,
-            settings=self.detector.settings,
+            settings=self.detector.shown_settings,
             summary={
                 SCORE_TITLES[name]: f"{100 * value:.1f} %"
                 for name, value in summary.items()

@@ -284,7 +284,7 @@ class DetectorEvaluation(PairTask[Timed]):
                 title=f"{self.title} against labelled artifacts",
                 columns=columns,
                 sort="iou",
-                settings={**self.detector.settings, "border": self.border},
+                settings={**self.detector.shown_settings, "border": self.border},
                 summary={SCORE_TITLES[name]: score_text(self.summary.get(name)) for name in SCORES},
                 scales={"Difference": report.Scale(0, 1, 1 - self.detector.cutoff)},
                 classes=self.segmenter.classes,

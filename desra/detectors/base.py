@@ -76,6 +76,11 @@ class Detector(nn.Module, ABC):
         }
 
     @property
+    def shown_settings(self) -> dict[str, Any]:
+        """`settings` for people: files by their names in the place of digests."""
+        return self.settings
+
+    @property
     def distance_settings(self) -> dict[str, Any]:
         """Those of `settings` that decide `distance`; JSON-able."""
         of_mask_alone = ("threshold", "min_area")

@@ -63,6 +63,11 @@ class Ensemble(Detector):
         members = {name: member.settings for name, member in self._detectors()}
         return {**super().settings, "vote": self.vote, "members": members}
 
+    @property
+    def shown_settings(self) -> dict[str, Any]:
+        """`settings` with the names of the members alone."""
+        return {**self.settings, "members": ", ".join(self.members)}
+
     def prepare(self) -> None:
         """Prepare all members."""
         for _, member in self._detectors():

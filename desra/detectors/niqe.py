@@ -96,6 +96,11 @@ class NIQEDetector(ScoreDetector):
             "stride": self.stride,
         }
 
+    @property
+    def shown_settings(self) -> dict[str, Any]:
+        """`settings` with the name of the model."""
+        return {**self.settings, "model": self.model.name}
+
     def score(self, mse_sr: Tensor, gan_sr: Tensor) -> Tensor:
         """Interpolated scores of the patches of GAN-SR."""
         check_pair(mse_sr, gan_sr)

@@ -58,6 +58,7 @@ class ArtifactDetector(Detector):
         self.window_size, self.rim = window_size, window_size // 2
         # No buffer: casting the module to half precision must not touch the constants.
         self._weights = adjustment_weights(intervals)
+        self._table = "released" if intervals is None else Path(intervals).name
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -68,6 +69,11 @@ class ArtifactDetector(Detector):
             "intervals": weights_digest(self._weights),
             "direction": self.direction,
         }
+
+    @property
+    def shown_settings(self) -> dict[str, Any]:
+        """`settings` with the name of the table of intervals."""
+        return {**self.settings, "intervals": self._table}
 
     def distance(self, mse_sr: Tensor, gan_sr: Tensor) -> Tensor:
         """Texture distance D in [0, 1], 1 in the rim; see `desra.texture.texture_distance`."""

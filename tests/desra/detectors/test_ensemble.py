@@ -83,6 +83,7 @@ def test_settings_name_the_members():
     third = Ensemble({"desra": ArtifactDetector(), "ldl": LDLDetector()}, min_area=1)
     texts = {json.dumps(one.settings) for one in (first, second, third)}
     assert len(texts) == 3
+    assert first.shown_settings["members"] == "desra, ldl"
     assert first.distance_settings == third.distance_settings != second.distance_settings
 
 

@@ -218,6 +218,8 @@ def test_settings_say_what_decides_the_mask(tmp_path):
     texts = [json.dumps(ArtifactDetector(**variant).settings) for variant in variants]
     assert len(set(texts)) == len(texts)
     assert json.dumps(ArtifactDetector(0.7, 4000, 11).settings) == texts[0]
+    assert ArtifactDetector().shown_settings["intervals"] == "released"
+    assert ArtifactDetector(intervals=table).shown_settings["intervals"] == "intervals.csv"
 
 
 @pytest.mark.parametrize(
