@@ -59,8 +59,10 @@ def _out_of_range(blur: tuple[float, float], noise: tuple[float, float]) -> Degr
 OUT_OF_RANGE = (_out_of_range((0.1, 0.6), (22.0, 34.0)), _out_of_range((0.1, 0.2), (0.0, 1.0)))
 
 
-def write_candidates(photos: Path, output_dir: Path, seed: int) -> None:
-    """Write ``HR`` and ``LR`` of seeded crops of every photo below ``photos``.
+def write_candidates(
+    photos: Path, output_dir: Path, seed: int, candidates: int = CANDIDATES
+) -> None:
+    """Write ``HR`` and ``LR`` of seeded crops, ``candidates`` of every photo below ``photos``.
 
     Keys are the photo's name, an underscore and a number, so that ``^(.*)_\\d+$`` groups them.
 
@@ -70,10 +72,10 @@ def write_candidates(photos: Path, output_dir: Path, seed: int) -> None:
     for number, (key, paths) in enumerate(find_images(photos).items()):
         photo = read_rgb(paths[0])
         places = np.random.default_rng([seed, number])
-        for index in range(CANDIDATES):
+        for index in range(candidates):
             top, left = (int(places.integers(side - CROP + 1)) for side in photo.shape[:2])
             hr = photo[top : top + CROP, left : left + CROP]
-            batch_number = number * CANDIDATES + index
+            batch_number = number * candidates + index
             degrade = OUT_OF_RANGE[index % len(OUT_OF_RANGE)]
             lr = degrade(to_tensor(hr), seed, batch_number, [batch_number])
             name = f"{Path(key).name}_{index}.png"

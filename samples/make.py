@@ -10,12 +10,13 @@ import argparse
 import subprocess
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 from desra.checkpoints import read_checkpoint, write_state
 from desra.errors import InputError
 from models.generators import load_generator
 from models.weight_mixing import interpolate
-from samples.artifact_set import KEPT, MIN_AREA, write_candidates, write_set
+from samples.artifact_set import CANDIDATES, KEPT, MIN_AREA, write_candidates, write_set
 from samples.photos import collect_photos
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -25,6 +26,13 @@ artifact set, and its discriminator is shipped: one is all there is room for."""
 EXAGGERATION = {"ldl": 1.5, "realesrgan": 1.2, "swinir": 1.7}
 """GAN generators are moved away from their MSE model by this factor (`models.weight_mixing`): so
 short a training leaves them too cautious to make artifacts like those of released networks."""
+
+
+class Counts(NamedTuple):
+    """Crops of each training photo: upscaled, and kept of these."""
+
+    candidates: int = CANDIDATES
+    kept: int = KEPT
 
 
 def run_command(script: str, *overrides: str) -> None:
@@ -93,7 +101,12 @@ def train_gan(work_dir: Path, weights: Path, method: str, mse: Path, common: lis
 
 
 def make(
-    work_dir: Path, output_dir: Path, methods: list[str], seed: int, kept: int, extra: list[str]
+    work_dir: Path,
+    output_dir: Path,
+    methods: list[str],
+    seed: int,
+    counts: Counts,
+    extra: list[str],
 ) -> None:
     """Everything under ``output_dir``: ``weights/``, ``artifacts/`` and ``val.txt``.
 
@@ -102,7 +115,7 @@ def make(
         output_dir: gets the sample.
         methods: of `METHODS`.
         seed: of training, crops and degradations.
-        kept: crops of each training photo in the set.
+        counts: of crops for the set.
         extra: further overrides of all trainings.
 
     Raises:
@@ -119,11 +132,11 @@ def make(
         train_gan(work_dir, weights, method, trained[network], common)
     last = work_dir / methods[0] / "checkpoints/last.ckpt"
     ship_discriminator(last, weights / "discriminator.pth")
-    make_set(work_dir, output_dir, weights / f"{methods[0]}-gan.pth", seed, kept)
+    make_set(work_dir, output_dir, weights / f"{methods[0]}-gan.pth", seed, counts)
 
 
 def make_set(
-    work_dir: Path, output_dir: Path, gan_weights: Path, seed: int, kept: int = KEPT
+    work_dir: Path, output_dir: Path, gan_weights: Path, seed: int, counts: Counts
 ) -> None:
     """``artifacts/`` and ``val.txt`` under ``output_dir``.
 
@@ -132,10 +145,10 @@ def make_set(
         output_dir: gets the set.
         gan_weights: of GAN-SR; the MSE model, ``mse.pth``, lies beside them.
         seed: of crops and degradations.
-        kept: crops of each training photo.
+        counts: of crops.
     """
     candidates, detected = work_dir / "candidates", work_dir / "detected"
-    write_candidates(work_dir / "photos", candidates, seed)
+    write_candidates(work_dir / "photos", candidates, seed, counts.candidates)
     run_command(
         "detect.py",
         f"lr_root={candidates / 'LR'}",
@@ -146,7 +159,7 @@ def make_set(
         "precision=fp32",
         f"output_dir={detected}",
     )
-    write_set(candidates, detected, output_dir / "artifacts", kept)
+    write_set(candidates, detected, output_dir / "artifacts", counts.kept)
 
 
 def main() -> None:
@@ -158,21 +171,23 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--set-only", action="store_true", help="with the shipped networks")
     parser.add_argument("--kept", type=int, default=KEPT, help="crops of each training photo")
+    parser.add_argument("--candidates", type=int, default=CANDIDATES, help="that they are of")
     parser.add_argument("overrides", nargs="*", default=[], help="of all trainings, NAME=VALUE")
     arguments = parser.parse_args()
     work_dir, output_dir = arguments.work_dir.resolve(), arguments.output_dir.resolve()
+    counts = Counts(arguments.candidates, arguments.kept)
     try:
         if arguments.set_only:
             collect_photos(work_dir / "photos")
             gan = ROOT / "samples" / "weights" / f"{arguments.methods[0]}-gan.pth"
-            make_set(work_dir, output_dir, gan, arguments.seed, arguments.kept)
+            make_set(work_dir, output_dir, gan, arguments.seed, counts)
         else:
             make(
                 work_dir,
                 output_dir,
                 arguments.methods,
                 arguments.seed,
-                arguments.kept,
+                counts,
                 arguments.overrides,
             )
     except InputError as error:

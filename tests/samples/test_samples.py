@@ -136,6 +136,7 @@ def test_the_sample_is_what_train_uses_where_nothing_is_given(config_dir: object
 def test_the_recipe_runs(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "samples.make", str(tmp_path / "work")]
     options = ["--output-dir", str(tmp_path / "sample"), "--methods", "ldl"]
+    options += ["--candidates", str(KEPT_HELD_OUT)]
     overrides = ["iterations=2", "data.batch_size=2", "data.pool_size=2", "data.group_size=2"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     run = subprocess.run(
