@@ -42,9 +42,9 @@ OmegaConf.register_new_resolver("on_sample", _on_sample, replace=True)
 
 def _with_shipped(shipped: Any, other: Any, *, _root_: DictConfig) -> Any:
     """``${with_shipped:A,B}``: A where ``generator_weights`` is one of the sample's networks."""
-    weights = OmegaConf.select(_root_, "generator_weights")
-    folder = Path(__file__).parent / "samples" / "weights"
-    return shipped if weights and folder.resolve() in Path(weights).resolve().parents else other
+    from models.shipped import is_shipped
+
+    return shipped if is_shipped(OmegaConf.select(_root_, "generator_weights")) else other
 
 
 OmegaConf.register_new_resolver("with_shipped", _with_shipped, replace=True)

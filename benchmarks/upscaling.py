@@ -20,6 +20,7 @@ import threading
 import time
 import types
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -99,20 +100,24 @@ def _measure(arguments: argparse.Namespace) -> dict[str, float]:
     """One side, in a process of its own: seconds, and the most memory it had."""
     upscale = _ours(arguments) if arguments.side == "ours" else _release(arguments)
     loaded = _megabytes("VmHWM")
-    own, done = [0.0], threading.Event()
-    watch = threading.Thread(target=_watch, args=(own, done))
-    watch.start()
-    start = time.perf_counter()
-    upscale(arguments.folder / "lr.png", arguments.folder / f"{arguments.side}.png")
-    seconds = time.perf_counter() - start
-    done.set()
-    watch.join()
-    return {"seconds": seconds, "loaded": loaded, "peak": _megabytes("VmHWM"), "own": max(own)}
+    done = threading.Event()
+    with ThreadPoolExecutor(1) as pool:
+        anonymous = pool.submit(_watch, done)
+        start = time.perf_counter()
+        try:
+            upscale(arguments.folder / "lr.png", arguments.folder / f"{arguments.side}.png")
+        finally:
+            done.set()
+        seconds = time.perf_counter() - start
+    figures = {"seconds": seconds, "loaded": loaded, "peak": _megabytes("VmHWM")}
+    return figures | {"anonymous": anonymous.result()}
 
 
-def _watch(own: list[float], done: threading.Event) -> None:
+def _watch(done: threading.Event) -> float:
+    most = 0.0
     while not done.wait(0.004):
-        own[0] = max(own[0], _megabytes("RssAnon"))
+        most = max(most, _megabytes("RssAnon"))
+    return most
 
 
 def _megabytes(name: str) -> float:
@@ -198,7 +203,7 @@ def _report(arguments: argparse.Namespace, results: dict[str, list[dict[str, flo
     for side, figures in medians.items():
         print(
             f"{side:8} peak {figures['peak']:5.0f} MB, of which {figures['loaded']:4.0f} MB before "
-            f"the image; {figures['own']:5.0f} MB without files; {figures['seconds']:6.1f} s"
+            f"the image; {figures['anonymous']:5.0f} MB without files; {figures['seconds']:6.1f} s"
         )
     if "release" not in medians:
         return
@@ -206,7 +211,7 @@ def _report(arguments: argparse.Namespace, results: dict[str, list[dict[str, flo
     own = {side: figures["peak"] - figures["loaded"] for side, figures in medians.items()}
     print(
         f"ours / release: peak {ours['peak'] / release['peak']:.2f}, without files "
-        f"{ours['own'] / release['own']:.2f}, for the image alone "
+        f"{ours['anonymous'] / release['anonymous']:.2f}, for the image alone "
         f"{own['ours'] / own['release']:.2f}; time {ours['seconds'] / release['seconds']:.2f}"
     )
     print(f"largest difference away from the border: {_difference(arguments)} of 255")

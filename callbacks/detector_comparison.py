@@ -12,6 +12,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 import entry
+from callbacks.plots import overrides_text
 from callbacks.sweep_summary import SweepSummary, gather_jobs, job_folders
 from desra.files import atomic_path, write_table, write_text
 
@@ -50,12 +51,12 @@ class DetectorComparison(SweepSummary):
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Gather the jobs, show and write the tables and the plot."""
         folder = Path(config.hydra.sweep.dir)
-        jobs: list[dict[str, Any]] = gather_jobs(folder, self.summary)
+        folders = job_folders(folder, self.summary)
+        jobs = gather_jobs(folders, self.summary)
         if not jobs or any("seconds_per_megapixel" not in job for job in jobs):
             super().on_multirun_end(config, **kwargs)
             return
-        # The same files in the same order as `gather_jobs`.
-        for job, path in zip(jobs, job_folders(folder, self.summary), strict=True):
+        for job, path in zip(jobs, folders, strict=True):
             job["curve"] = path / CURVE
             # A single job's overrides set it apart from nothing.
             job["name"] = job_name(job) if len(jobs) > 1 else job["detector"]
@@ -74,12 +75,8 @@ class DetectorComparison(SweepSummary):
 
 def job_name(job: Job) -> str:
     """What sets a job apart: the detector, and other overrides that the sweep varies."""
-    others = [
-        f"{name.rpartition('.')[2]} {value}"
-        for name, value in job.items()
-        if isinstance(value, str) and name != "detector"
-    ]
-    return ", ".join([job["detector"], *others] if "detector" in job else others) or "detector"
+    others = overrides_text({name: job[name] for name in job if name != "detector"})
+    return ", ".join(filter(None, (job.get("detector"), others))) or "detector"
 
 
 def _show(jobs: Sequence[Job]) -> None:

@@ -15,6 +15,9 @@ from omegaconf import OmegaConf
 
 log = logging.getLogger(__name__)
 
+METRICS = "metrics.csv"
+"""Where Lightning's CSV logger writes, in a run's folder."""
+
 
 def wandb_logger(save_dir: str, offline: bool | None = None, **kwargs: Any) -> WandbLogger:
     """A W&B logger that writes offline where there is no key.
@@ -48,7 +51,7 @@ class CurveLogger(CSVLogger):
 
     def __init__(self, save_dir: str | Path, continues: str | None = None) -> None:
         super().__init__(save_dir, name="", version="", flush_logs_every_n_steps=1)
-        self._earlier = read_curves(Path(save_dir, "metrics.csv")) if continues else []
+        self._earlier = read_curves(Path(save_dir, METRICS)) if continues else []
 
     @rank_zero_only
     def log_hyperparams(self, params: Any = None) -> None:

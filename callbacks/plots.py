@@ -47,37 +47,29 @@ def plot_precision_recall(path: Path, jobs: Sequence[Job]) -> None:
         figure.savefig(temporary, dpi=150)
 
 
-def read_curve(metrics: Path, figure: str) -> Curve:
-    """(iteration, value) of a figure in a run's ``metrics.csv``; empty if it has none."""
-    return _curve(read_curves(metrics), figure)
-
-
-def _curve(rows: Sequence[Mapping[str, str]], figure: str) -> Curve:
+def curve_of(rows: Sequence[Mapping[str, str]], figure: str) -> Curve:
+    """(iteration, value) of a figure in what `read_curves` returned; empty if it is not there."""
     points = [(int(row["step"]), float(row[figure])) for row in rows if figure in row]
     return [point for point in points if math.isfinite(point[1])]
 
 
-def plot_run(path: Path, metrics: Path) -> bool:
-    """Plot what a run logged over its iterations, a panel a question of `PANELS`.
+def plot_run(path: Path, metrics: Path) -> None:
+    """Plot what a run logged over its iterations, a panel a question of `PANELS`, if it did.
 
     Args:
         path: the picture.
         metrics: the run's ``metrics.csv``.
-
-    Returns:
-        whether there was anything to plot.
     """
     rows = read_curves(metrics)
     names = sorted({name for row in rows for name in row})
     panels: dict[str, dict[str, Curve]] = {}
     for title, beginnings in PANELS.items():
         chosen = [name for name in names if name.startswith(beginnings)]
-        curves = {name: curve for name in chosen if (curve := _curve(rows, name))}
+        curves = {name: curve for name in chosen if (curve := curve_of(rows, name))}
         if curves:
             panels[title] = curves
     if panels:
         _draw(path, panels)
-    return bool(panels)
 
 
 def plot_curves(path: Path, runs: Mapping[str, Path], figures: Sequence[str]) -> bool:
@@ -91,9 +83,8 @@ def plot_curves(path: Path, runs: Mapping[str, Path], figures: Sequence[str]) ->
     Returns:
         whether there was anything to plot.
     """
-    curves = {
-        name: {run: read_curve(metrics, name) for run, metrics in runs.items()} for name in figures
-    }
+    rows = {run: read_curves(metrics) for run, metrics in runs.items()}
+    curves = {name: {run: curve_of(rows[run], name) for run in rows} for name in figures}
     curves = {name: lines for name, lines in curves.items() if any(lines.values())}
     if not curves:
         return False

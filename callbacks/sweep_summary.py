@@ -16,6 +16,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
 import entry
+from callbacks.loggers import METRICS
 from callbacks.plots import overrides_text, plot_curves, plot_precision_recall
 from desra.files import write_table
 
@@ -23,7 +24,6 @@ log = logging.getLogger(__name__)
 
 SUMMARY = "summary.json"
 CACHE = ".cache"
-CURVES = "metrics.csv"
 
 
 class SweepSummary(Callback):
@@ -57,14 +57,17 @@ class SweepSummary(Callback):
         parsed = OverridesParser.create().parse_overrides(list(config.hydra.overrides.task))
         if any(override.is_sweep_override() for override in parsed):
             shared = [o.key_or_group for o in parsed if not o.is_sweep_override()]
-            shared += [] if "output_dir" in shared else ["output_dir"]
             key = "hydra.job.config.override_dirname.exclude_keys"
-            config.hydra.overrides.hydra.append(f"{key}={json.dumps(shared)}")
+            config.hydra.overrides.hydra.append(f"{key}={json.dumps([*shared, 'output_dir'])}")
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
         """Gather the jobs, show and write the table, drop what the jobs shared."""
         folder = Path(config.hydra.sweep.dir)
-        jobs = gather_jobs(folder, self.summary)
+        folders = job_folders(folder, self.summary)
+        jobs = gather_jobs(folders, self.summary)
+        curves = {
+            overrides_text(job): path / METRICS for job, path in zip(jobs, folders, strict=True)
+        }
         if self.sort:
             jobs.sort(key=partial(_rank, figure=self.sort, sign=self.sign))
         if jobs:
@@ -72,21 +75,15 @@ class SweepSummary(Callback):
             show_jobs(jobs, self.figures)
             if sum(job.get("recall") is not None for job in jobs) > 1:
                 plot_precision_recall(folder / "precision_recall.png", jobs)
-            self._plot_curves(folder)
+            self._plot_curves(folder, curves)
             log.info("%s: %d jobs, table in sweep.csv", folder, len(jobs))
             if any(job.get("images_not_done") for job in jobs):
                 entry.fail()  # of jobs in other processes this one knows by their summaries only
         shutil.rmtree(folder / CACHE, ignore_errors=True)
 
-    def _plot_curves(self, folder: Path) -> None:
-        jobs = gather_jobs(folder, self.summary)
-        paths = [path / CURVES for path in job_folders(folder, self.summary)]
-        runs = {
-            overrides_text(job): path
-            for job, path in zip(jobs, paths, strict=True)
-            if path.is_file()
-        }
-        runs = dict(sorted(runs.items(), key=lambda run: _natural(run[0])))
+    def _plot_curves(self, folder: Path, curves: Mapping[str, Path]) -> None:
+        there = sorted((name for name in curves if curves[name].is_file()), key=_natural)
+        runs = {name: curves[name] for name in there}
         if self.figures and plot_curves(folder / "curves.png", runs, self.figures):
             log.info("%s: curves in curves.png", folder)
 
@@ -103,10 +100,10 @@ def job_folders(folder: Path, summary: str = SUMMARY) -> list[Path]:
     return [path for path in paths if (path / ".hydra" / "overrides.yaml").is_file()]
 
 
-def gather_jobs(folder: Path, summary: str = SUMMARY) -> list[dict[str, Any]]:
-    """Overrides and figures of each finished job below ``folder``, in order of their folders."""
+def gather_jobs(folders: Sequence[Path], summary: str = SUMMARY) -> list[dict[str, Any]]:
+    """Overrides and figures of each finished job, in the order of their `job_folders`."""
     jobs = []
-    for path in job_folders(folder, summary):
+    for path in folders:
         overrides = OmegaConf.load(path / ".hydra" / "overrides.yaml")
         pairs = (str(text).partition("=") for text in overrides)
         settings = {name.lstrip("+"): value for name, _, value in pairs}

@@ -6,7 +6,6 @@ import logging
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,6 +24,7 @@ from models.convolution import FastConvolutions, inputs_only
 from models.discriminators import load_discriminator
 from models.generators import load_generator
 from models.losses import AdversarialLoss, ArtifactLoss, PerceptualLoss, PixelLoss
+from models.shipped import is_shipped
 from models.updates import JointUpdate, average_across_ranks
 from models.upscaler import Upscaler
 
@@ -32,7 +32,6 @@ log = logging.getLogger(__name__)
 
 Batch = Mapping[str, Tensor]
 NETWORKS = ("generator", "discriminator")
-SAMPLES = Path(__file__).resolve().parents[1] / "samples"
 
 
 class GANFinetuner(LightningModule):
@@ -184,8 +183,7 @@ class GANFinetuner(LightningModule):
     @property
     def _may_lack_perceptual(self) -> bool:
         """Whether the generator is a shipped one; a user's own deserves the whole loss."""
-        weights = self.hparams["generator_weights"]
-        return weights is not None and SAMPLES in Path(weights).resolve().parents
+        return is_shipped(self.hparams["generator_weights"])
 
     def _load_perceptual(self) -> None:
         if self.perceptual is None:

@@ -15,9 +15,9 @@ from omegaconf import DictConfig
 from rich.console import Console
 from rich.table import Table
 
-from callbacks.loggers import close_loggers, log_settings
+from callbacks.loggers import METRICS, close_loggers, log_settings
 from callbacks.plots import plot_run
-from callbacks.sweep_summary import CURVES, SUMMARY
+from callbacks.sweep_summary import SUMMARY
 from desra.errors import InputError
 from desra.files import write_text
 from desra.memory import keep_freed_memory
@@ -77,7 +77,7 @@ def train(config: DictConfig) -> float:
         _show(first, last)
     close_loggers(loggers)
     if trainer.is_global_zero:
-        plot_run(output_dir / "curves.png", output_dir / CURVES)
+        plot_run(output_dir / "curves.png", output_dir / METRICS)
     _check_objective(config.objective, last)
     return last.get(config.objective, math.nan)
 

@@ -1,7 +1,7 @@
 """Makes the sample again: photos, networks, artifact set. See README.md beside this file.
 
 python -m samples.make WORK_DIR [NAME=VALUE ...] [--output-dir samples] [--methods ldl swinir]
-    [--set-only] [--kept 5]
+    [--set-only] [--candidates 12] [--kept 5]
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ short a training leaves them too cautious to make artifacts like those of releas
 
 
 class Counts(NamedTuple):
-    """Crops of each training photo: upscaled, and kept of these."""
+    """Crops of a photo that are upscaled, and of these those that are kept of a training photo."""
 
     candidates: int = CANDIDATES
     kept: int = KEPT

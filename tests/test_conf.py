@@ -255,6 +255,16 @@ def test_networks_of_ones_own_do_not_get_the_samples_discriminator(tmp_path: Pat
         assert own.model.discriminator_weights is None
 
 
+def test_small_images_are_treated_as_those_of_the_sample(tmp_path: Path) -> None:
+    shipped = composed("train", [], tmp_path)
+    other = composed("train", ["experiment=small_images", "data.root=elsewhere"], tmp_path)
+    file = OmegaConf.load(CONF / "experiment" / "small_images.yaml")
+    keys = [f"{group}.{name}" for group in ("detector", "data", "model") for name in file[group]]
+    for key in ["validate_every", *keys]:
+        if key != "data.root":
+            assert OmegaConf.select(other, key) == OmegaConf.select(shipped, key), key
+
+
 def test_the_stand_in_for_the_perceptual_term_can_be_asked_for(tmp_path: Path) -> None:
     config = composed(
         "train", ["model.perceptual=null", "model.layout=${model.stand_in}"], tmp_path

@@ -16,8 +16,8 @@ from pathlib import Path
 from rich.progress import track
 
 from datamodules.degradations import Degradation
-from desra.errors import InputError
-from desra.files import find_images
+from desra.errors import InputError, describe
+from desra.files import match_folders
 from desra.images import read_rgb, to_tensor, to_uint8, write_png
 
 
@@ -44,19 +44,21 @@ def degrade_folder(source: Path, target: Path, scale: int, each: int, seed: int)
         raise InputError(f"--each {each}: give at least 1")
     degrade, problems = Degradation(scale=scale), []
     unit = 2 * scale
-    for place, (key, paths) in enumerate(track(find_images(source).items(), "degrading")):
+    for place, match in enumerate(track(match_folders({"hr": source}), "degrading")):
         try:
-            pixels = read_rgb(paths[0])
+            if match.error:
+                raise InputError(f"{match.key}: {match.error}")
+            pixels = read_rgb(match.paths["hr"])
             height, width = (side // unit * unit for side in pixels.shape[:2])
             if not height or not width:
-                raise InputError(f"{paths[0]}: smaller than {unit} pixels; give larger images")
+                raise InputError(f"{match.key}: smaller than {unit} pixels; give larger images")
             hr = to_tensor(pixels[:height, :width])
             for copy in range(each):
                 number = place * each + copy
                 lr = degrade(hr, seed + copy, number, [number])
-                write_png(target / f"{key}_{copy}.png", to_uint8(lr))
-        except InputError as error:
-            problems.append(str(error))
+                write_png(target / f"{match.key}_{copy}.png", to_uint8(lr))
+        except (InputError, OSError) as error:
+            problems.append(describe(error, match.key))
     return problems
 
 

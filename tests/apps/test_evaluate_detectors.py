@@ -60,7 +60,7 @@ def test_two_processes_give_the_scores_of_one(tmp_path, make_pairs, run_script):
     assert figures[0] == figures[1]
     assert (figures[0]["images"], figures[0]["images_not_done"]) == (5, 1)
     assert (figures[0]["regions_ranked"], figures[0]["prominent_labelled"]) == (3, 2)
-    assert "score" in (tmp_path / "two" / "index.html").read_text()
+    assert "top_score" in (tmp_path / "two" / "index.html").read_text()
 
 
 def test_prominence_of_a_detector_is_that_of_the_masks_and_maps_it_leaves(

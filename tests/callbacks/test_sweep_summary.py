@@ -7,8 +7,9 @@ import pytest
 from omegaconf import OmegaConf
 from PIL import Image as PILImage
 
-from callbacks.plots import read_curve
-from callbacks.sweep_summary import SweepSummary, gather_jobs
+from callbacks.loggers import read_curves
+from callbacks.plots import curve_of
+from callbacks.sweep_summary import SweepSummary, gather_jobs, job_folders
 from desra.files import write_text
 
 
@@ -22,7 +23,7 @@ def test_jobs_are_gathered_with_the_overrides_that_differ(tmp_path):
     leave_job(tmp_path, "a", ["mse_root=x=y", "detector.threshold=0.5"], iou=0.25, regions=3)
     leave_job(tmp_path, "b", ["mse_root=x=y", "detector.threshold=0.7", "+extra=1"], iou=None)
     write_text(tmp_path / "elsewhere" / "summary.json", "{}")
-    assert gather_jobs(tmp_path) == [
+    assert gather_jobs(job_folders(tmp_path)) == [
         {"detector.threshold": "0.5", "iou": 0.25, "regions": 3, "extra": None},
         {"detector.threshold": "0.7", "iou": None, "regions": None, "extra": "1"},
     ]
@@ -56,12 +57,10 @@ def test_curves_of_the_jobs_and_the_figures_asked_for(tmp_path, capsys):
     out = capsys.readouterr().out
     assert "0.05" in out
     assert "psnr/outside" not in out
-    assert PILImage.open(tmp_path / "curves.png").size == (
-        500,
-        320,
-    )  # one panel: the other is not there
+    # One panel: the other figure is not there.
+    assert PILImage.open(tmp_path / "curves.png").size == (500, 320)
     assert "psnr/outside" in (tmp_path / "sweep.csv").read_text()
-    curve = read_curve(tmp_path / "10" / "metrics.csv", "artifact_share/after")
+    curve = curve_of(read_curves(tmp_path / "10" / "metrics.csv"), "artifact_share/after")
     assert curve == [(0, 0.3), (100, 0.2), (200, 0.05)]
 
 

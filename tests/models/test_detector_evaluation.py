@@ -18,8 +18,9 @@ from desra.images import read_mask, read_rgb, write_png
 from desra.ledger import Ledger
 from desra.metrics import count_row, score_rows
 from desra.segmenters import NoSegmenter
-from models.detector_evaluation import DetectorEvaluation, evaluation
+from models.detector_evaluation import DetectorEvaluation
 from models.detector_scores import first_half
+from models.evaluation import evaluation
 from models.mask_evaluation import MaskEvaluation
 
 

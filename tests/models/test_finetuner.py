@@ -22,7 +22,7 @@ from torch.nn import functional as F
 from callbacks.checkpoints import WholeCheckpoints
 from desra.errors import InputError
 from desra.ldl import artifact_map
-from models import convolution, finetuner
+from models import convolution, shipped
 from models.discriminators import UNetDiscriminator
 from models.finetuner import GANFinetuner
 from models.generators import RRDBNet, load_generator, write_generator
@@ -460,7 +460,7 @@ def test_own_weights_are_not_finetuned_without_the_perceptual_term(
 def test_shipped_weights_are_finetuned_without_it_and_the_run_says_so(
     no_vgg: None, weights: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(finetuner, "SAMPLES", weights.parent)
+    monkeypatch.setattr(shipped, "SAMPLES", weights.parent)
     module = from_file(weights)
     caplog.set_level("INFO")
     trainer = fit(module, loader(make_batches(1)), 1)
