@@ -3,14 +3,14 @@
 import hydra
 from omegaconf import DictConfig
 
-from entry import entry_point, launch
+from cli.run import entry_point, launch
 
 
 @hydra.main(version_base=None, config_path="conf", config_name="train")
 @entry_point
 def main(config: DictConfig) -> float:
     """Returns the logged figure that a sweep optimises, named by ``objective``."""
-    from models.training import train
+    from cli.training import train
 
     return train(config)
 

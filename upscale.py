@@ -3,7 +3,7 @@
 import hydra
 from omegaconf import DictConfig
 
-from entry import entry_point, launch, run_over_images
+from cli.run import entry_point, launch, run_over_images
 
 
 @hydra.main(version_base=None, config_path="conf", config_name="upscale")

@@ -31,10 +31,10 @@ from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from benchmarks.plain_detection import plain_adjust, plain_distance, plain_mask
 from desra.detectors import ArtifactDetector
 from desra.images import read_rgb
 from desra.semantics import texture_intervals
+from tests.reference.plain_detection import plain_adjust, plain_distance, plain_mask
 
 Pair = tuple[NDArray, NDArray]
 

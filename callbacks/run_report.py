@@ -19,13 +19,13 @@ from callbacks.ranks import gather_rows
 from desra.errors import InputError
 from desra.files import write_table
 from desra.metrics.finetuning import score_finetuning
-from models import before_after
+from desra.report import before_after
 
 
 class RunReport(Callback):
     """Writes ``index.html`` and ``per_image.csv`` of the last validation.
 
-    That is the one at the last iteration, or one after training (`models.training.train` sees to it
+    That is the one at the last iteration, or one after training (`cli.training.train` sees to it
     that there is one).
 
     Args:
@@ -118,7 +118,7 @@ class RunReport(Callback):
 def page_entry(
     validated: ValidatedBatch, distance_before: torch.Tensor, index: int
 ) -> dict[str, Any]:
-    """What `models.before_after.write_images` needs of one image of a batch."""
+    """What `desra.report.before_after.write_images` needs of one image of a batch."""
     images = validated.images
     shown = (validated.lr, images.mse_sr, images.gan_sr, images.finetuned)
     masks = (images.before, images.after, images.gt_mask)

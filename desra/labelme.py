@@ -42,7 +42,7 @@ def find_gt_masks(root: str | Path) -> dict[str, list[Path]]:
 
     LabelMe writes its JSON beside the picture it was drawn on, so where both have one name the JSON
     is the label and the image is not taken for a mask. A key has more than one file where images
-    of different suffix and no JSON claim it. A file of scores (`desra.prominence`) that lies there
+    of different suffix and no JSON claim it. A file of scores (`desra.region_scores`) lying there
     is no label.
 
     Raises:

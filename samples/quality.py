@@ -13,6 +13,7 @@ import tempfile
 from pathlib import Path
 from statistics import fmean
 
+import entry  # noqa: F401  # registers the resolvers of the configs
 import torch
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
@@ -25,7 +26,6 @@ from torchmetrics.functional.image import (
     structural_similarity_index_measure,
 )
 
-import entry  # noqa: F401  # registers the resolvers of the configs
 from desra.errors import InputError
 from desra.files import find_images
 from desra.images import read_rgb, to_tensor

@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 import pytest
 
-from benchmarks import plain_detection
 from desra.images import write_png
+from tests.reference import plain_detection
 
 ROOT = Path(__file__).parents[1]
 

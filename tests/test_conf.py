@@ -16,7 +16,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-import entry
+from cli import failures
 from desra.images import write_png
 from models.discriminators import UNetDiscriminator
 from models.generators import RRDBNet, load_generator, write_generator
@@ -121,8 +121,8 @@ def test_every_option_composes_and_names_what_exists(
 
 RUN_ELSEWHERE = {
     "trainer=gpu": None,  # the same as cpu but for the accelerator
-    "trainer=ddp": "tests/apps/test_detect.py",
-    "hparams_search=optuna": "tests/apps/test_train.py",
+    "trainer=ddp": "tests/cli/test_detect.py",
+    "hparams_search=optuna": "tests/cli/test_train.py",
     "segmenter=mmseg": "tests/desra/test_segmenters.py",
     "segmenter=labels": "tests/callbacks/test_artifact_detection.py",
 }
@@ -201,13 +201,13 @@ def overrides_of(run: str, files: Path) -> list[str]:
 
 @pytest.mark.parametrize("run", RUNS)
 def test_training_runs(run: str, files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(entry, "_exit_code", 0)
+    monkeypatch.setattr(failures, "_exit_code", 0)
     monkeypatch.setenv("WANDB_MODE", "offline")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     out = files / "out"
     out.mkdir()
     importlib.import_module("train").main(composed("train", overrides_of(run, files), out))
-    assert entry._exit_code == 0
+    assert failures._exit_code == 0
     assert json.loads((out / "summary.json").read_text())["iterations"] == 1
     for path in out.glob("weights/*"):
         assert load_generator(path).scale == 4
@@ -236,7 +236,7 @@ def test_no_option_of_training_is_never_run(group: str) -> None:
     known = OF_ENTRY_POINT["train"].get(group)
     for option in options(folder):
         if folder == "detector" or (known is not None and option not in known):
-            continue  # detectors have runs of their own in tests/apps
+            continue  # detectors have runs of their own in tests/cli
         choice = f"{group}={option}"
         if choice in RUN_ELSEWHERE:
             place = RUN_ELSEWHERE[choice]

@@ -1,7 +1,7 @@
 """How well a detector does on the artifacts that viewers notice.
 
 Scores are shares of viewers in [0, 1], spread over the regions they belong to (see
-`desra.prominence.score_map`).
+`desra.region_scores.score_map`).
 """
 
 from __future__ import annotations

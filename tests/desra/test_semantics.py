@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.plain_detection import plain_adjust
 from desra.errors import InputError
 from desra.semantics import (
     ADE20K_CLASSES,
@@ -16,6 +15,7 @@ from desra.semantics import (
     texture_intervals,
     weights_digest,
 )
+from tests.reference.plain_detection import plain_adjust
 
 
 def test_classes_are_numbered_as_by_mmsegmentation():

@@ -3,11 +3,11 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.plain_detection import plain_distance
 from desra.errors import InputError
 from desra.images import to_tensor
 from desra.jit import compiled, run_parallel
 from desra.texture import gaussian_window, texture_distance, texture_distance_torch
+from tests.reference.plain_detection import plain_distance
 
 
 def pair(height: int, width: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

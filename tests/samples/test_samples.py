@@ -7,13 +7,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import entry  # noqa: F401  # registers the resolvers of the configs
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from torch.nn.functional import pad
 
-import entry  # noqa: F401  # registers the resolvers of the configs
 from desra.detectors import ArtifactDetector
 from desra.files import find_images
 from desra.images import read_mask, read_rgb

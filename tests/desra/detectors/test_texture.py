@@ -8,7 +8,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from benchmarks.plain_detection import plain_adjust, plain_distance, plain_mask, plain_stages
 from desra import regions
 from desra.detectors import ArtifactDetector, Detector, base, texture
 from desra.errors import InputError
@@ -17,6 +16,7 @@ from desra.morphology import dilate_torch, erode_torch
 from desra.runs import find_runs_torch, paint_runs_torch
 from desra.semantics import texture_intervals
 from desra.texture import gaussian_window, texture_distance_torch
+from tests.reference.plain_detection import plain_adjust, plain_distance, plain_mask, plain_stages
 
 INTERVALS = {row.index: row.interval for row in texture_intervals()}
 

@@ -12,9 +12,9 @@ from desra.detectors import Detector
 from desra.errors import InputError
 from desra.metrics import BORDER, MIN_SHARE
 from desra.segmenters import Segmenter
-from models.detector_evaluation import DetectorEvaluation
-from models.mask_evaluation import MaskEvaluation
-from models.prominence_evaluation import ProminenceEvaluation
+from tasks.detector import DetectorEvaluation
+from tasks.masks import MaskEvaluation
+from tasks.prominent_regions import ProminenceEvaluation
 
 
 def evaluation(

@@ -18,10 +18,10 @@ from desra.images import read_mask, read_rgb, write_png
 from desra.ledger import Ledger
 from desra.metrics import count_row, score_rows
 from desra.segmenters import NoSegmenter
-from models.detector_evaluation import DetectorEvaluation
-from models.detector_scores import first_half
-from models.evaluation import evaluation
-from models.mask_evaluation import MaskEvaluation
+from tasks.detector import DetectorEvaluation
+from tasks.detector_scores import first_half
+from tasks.evaluation import evaluation
+from tasks.masks import MaskEvaluation
 
 
 def evaluate(output_dir, root, detector, **settings):

@@ -12,7 +12,7 @@ from datamodules.mask_pairs import MaskPairs
 from desra.errors import InputError
 from desra.images import write_png
 from desra.ledger import Ledger
-from models.mask_evaluation import MaskEvaluation
+from tasks.masks import MaskEvaluation
 
 
 def evaluate(output_dir, pred, gt, pictures=None, **settings):

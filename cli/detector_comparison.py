@@ -11,9 +11,9 @@ from typing import Any, cast
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-import entry
 from callbacks.plots import overrides_text
-from callbacks.sweep_summary import SweepSummary, gather_jobs, job_folders
+from cli.failures import fail
+from cli.sweep_summary import SweepSummary, gather_jobs, job_folders
 from desra.files import atomic_path, write_table, write_text
 
 log = logging.getLogger(__name__)
@@ -38,7 +38,7 @@ Job = Mapping[str, Any]
 
 class DetectorComparison(SweepSummary):
     """Hydra callback: what `SweepSummary` does, and where the jobs evaluated detectors (
-    `models.detector_evaluation`) a table and a plot that compare them.
+    `tasks.detector`) a table and a plot that compare them.
 
     Leaves ``sweep.csv``, ``sweep.tex`` (a booktabs table) and ``precision_recall.png`` and
     ``.svg`` in the sweep's folder; with ``logger=wandb`` the same in a run named "comparison" of
@@ -68,7 +68,7 @@ class DetectorComparison(SweepSummary):
         _show(jobs)
         log.info("%s: %d detectors, tables in %s and %s", folder, len(jobs), TABLE, LATEX)
         if any(job.get("images_not_done") for job in jobs):
-            entry.fail()
+            fail()
         if "wandb" in (config.get("logger") or {}):
             _log_to_wandb(config, folder, jobs, columns)
 

@@ -34,10 +34,10 @@ from desra.ledger import Row
 from desra.segmenters import Segmenter
 from desra.semantics import ADE20K_CLASSES, INTERVALS, texture_intervals
 from desra.stage_cache import Stage
-from models.calibration_plots import plot_classes, plot_overview
 from models.generators import load_generator
-from models.pair_task import Load, PairTask
 from models.upscaler import Precision
+from tasks.calibrate_plots import plot_classes, plot_overview
+from tasks.pair_task import Load, PairTask
 
 TABLE = "intervals.csv"
 HISTOGRAMS = "histograms"

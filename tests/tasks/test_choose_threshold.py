@@ -11,9 +11,9 @@ from datamodules.labelled_pairs import LabelledPairs
 from desra.detector import ArtifactDetector
 from desra.errors import InputError
 from desra.segmenters import NoSegmenter
-from models.detection import ArtifactDetection
-from models.threshold_choice import ThresholdChoice
-from tests.models.image_tasks import run_task
+from tasks.choose_threshold import ThresholdChoice
+from tasks.detect import ArtifactDetection
+from tests.tasks.image_tasks import run_task
 
 SWEPT = {"thresholds": [0.2, 0.5, 0.7, 0.9], "min_areas": [0, 200, 400, 800]}
 

@@ -5,7 +5,8 @@ from hydra.errors import InstantiationException
 from omegaconf import OmegaConf
 from omegaconf.errors import MissingMandatoryValue
 
-import entry
+from cli import failures, run
+from cli.resolvers import better, folder_name
 from desra.errors import InputError
 
 
@@ -22,42 +23,42 @@ def test_a_users_mistake_is_found_below_what_hydra_wraps_around_it():
         except InputError as error:
             raise InstantiationException("Error in call to target") from error
 
-    assert entry.user_message(raised(wrapped)) == "a.png: is empty"
+    assert failures.user_message(raised(wrapped)) == "a.png: is empty"
 
 
 def test_a_missing_value_names_the_override_to_add():
     config = OmegaConf.create({"data": {"root": "???"}})
     error = raised(lambda: config.data.root)
     assert isinstance(error, MissingMandatoryValue)
-    assert "data.root=VALUE" in entry.user_message(error)
+    assert "data.root=VALUE" in failures.user_message(error)
 
 
 def test_a_bug_is_not_hidden():
-    assert entry.user_message(ZeroDivisionError()) is None
+    assert failures.user_message(ZeroDivisionError()) is None
 
 
 def test_failures_are_listed_once_by_rank_zero_and_set_the_exit_code(monkeypatch, capsys):
-    monkeypatch.setattr(entry, "_exit_code", 0)
-    entry.report_failures([])
+    monkeypatch.setattr(failures, "_exit_code", 0)
+    failures.report_failures([])
     with pytest.raises(SystemExit, match="0"):
-        entry.launch(lambda: None)
+        run.launch(lambda: None)
     monkeypatch.setenv("LOCAL_RANK", "1")
-    entry.report_failures(["a.png: damaged"])
+    failures.report_failures(["a.png: damaged"])
     assert capsys.readouterr().err == ""
     monkeypatch.delenv("LOCAL_RANK")
-    entry.report_failures(["a.png: damaged"], "images not done")
+    failures.report_failures(["a.png: damaged"], "images not done")
     assert capsys.readouterr().err == "images not done (1):\n  a.png: damaged\n"
     with pytest.raises(SystemExit, match="1"):
-        entry.launch(lambda: None)
+        run.launch(lambda: None)
 
 
 @pytest.mark.parametrize("override", ["hparams_search=optuna", "+hydra/launcher=joblib"])
 def test_a_missing_plugin_is_one_line(override, monkeypatch, capsys):
-    monkeypatch.setattr(entry, "_exit_code", 0)
-    monkeypatch.setattr(entry, "find_spec", lambda name: None)
+    monkeypatch.setattr(failures, "_exit_code", 0)
+    monkeypatch.setattr(run, "find_spec", lambda name: None)
     monkeypatch.setattr("sys.argv", ["train.py", "-m", "seed=1", override])
     with pytest.raises(SystemExit, match="2"):
-        entry.launch(lambda: pytest.fail("it has been run"))
+        run.launch(lambda: pytest.fail("it has been run"))
     assert capsys.readouterr().err == (
         f"error: {override}: not installed; pip install 'desra[sweeps]'\n"
     )
@@ -78,11 +79,11 @@ def test_a_missing_plugin_is_one_line(override, monkeypatch, capsys):
     ],
 )
 def test_what_is_better_follows_from_the_figure(objective, direction):
-    assert entry.better(objective) == direction
+    assert better(objective) == direction
 
 
 def test_names_of_folders_are_one_folder_and_not_too_long() -> None:
-    assert entry.folder_name("data.root=a/b,n=1") == "data.root=a_b,n=1"
-    names = [entry.folder_name("x" * 400 + end) for end in "ab"]
+    assert folder_name("data.root=a/b,n=1") == "data.root=a_b,n=1"
+    names = [folder_name("x" * 400 + end) for end in "ab"]
     assert len(set(names)) == 2
     assert all(len(name) < 255 for name in names)

@@ -17,11 +17,11 @@ from desra.metrics import count_row
 from desra.regions import region_areas
 from desra.segmenters import Segmenter
 from desra.stage_cache import Stage, StageCache
-from models.detection_summary import summarise
-from models.detection_writer import DetectionWriter, Found
 from models.generators import load_generator
-from models.pair_task import Load, PairTask, Pictures
 from models.upscaler import Precision
+from tasks.detect_summary import summarise
+from tasks.detect_writer import DetectionWriter, Found
+from tasks.pair_task import Load, PairTask, Pictures
 
 
 class ArtifactDetection(PairTask[Found]):

@@ -1,85 +1,23 @@
-"""What the entry points share: a user's mistake becomes one line and an exit code."""
+"""Running a composed configuration: what every entry point does around its task."""
 
 from __future__ import annotations
 
 import functools
-import hashlib
 import logging
-import os
-import re
 import sys
 import warnings
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from omegaconf import OmegaConf
 
+import cli.resolvers  # noqa: F401  registers what the configs use
+from cli.failures import USAGE_ERROR, exit_code, fail, report_failures, say, user_message
+
 if TYPE_CHECKING:
     from lightning import Callback
     from omegaconf import DictConfig
-
-USAGE_ERROR = 2
-SOME_FAILED = 1
-
-_exit_code = 0
-
-OmegaConf.register_new_resolver(
-    "sweep_group", lambda: (folder := sweep_folder()) and folder.name, replace=True
-)
-
-
-def _on_sample(sample: Any, other: Any, *, _root_: DictConfig) -> Any:
-    """``${on_sample:A,B}``: A where ``data.root`` is the shipped sample, whose images are small."""
-    root = OmegaConf.select(_root_, "data.root")
-    shipped = Path(__file__).parent / "samples" / "artifacts"
-    return sample if root is not None and Path(root).resolve() == shipped.resolve() else other
-
-
-OmegaConf.register_new_resolver("on_sample", _on_sample, replace=True)
-
-
-def _with_shipped(shipped: Any, other: Any, *, _root_: DictConfig) -> Any:
-    """``${with_shipped:A,B}``: A where ``generator_weights`` is one of the sample's networks."""
-    from models.shipped import is_shipped
-
-    return shipped if is_shipped(OmegaConf.select(_root_, "generator_weights")) else other
-
-
-OmegaConf.register_new_resolver("with_shipped", _with_shipped, replace=True)
-
-
-def better(objective: str) -> str:
-    """``${better:OBJECTIVE}``: whether less or more of a figure is better, in a sweeper's words.
-
-    What artifacts leave (their share, regions added, losses, LPIPS, and after finetuning all scores
-    against their labels) shall be small; scores of a detector, rates of removal and PSNR large.
-    """
-    small = ("artifact_share", "regions", "addition_rate", "loss/", "lpips/", "residual/")
-    return "minimize" if objective.startswith(small) else "maximize"
-
-
-OmegaConf.register_new_resolver("better", better, replace=True)
-
-LONGEST_NAME = 200
-"""Characters of a folder's name, of the 255 bytes that file systems allow."""
-
-
-def folder_name(overrides: str) -> str:
-    """``${folder_name:OVERRIDES}``: one folder's name, not too long, whatever the values are.
-
-    >>> folder_name("data.root=sets/small,iterations=100")
-    'data.root=sets_small,iterations=100'
-    """
-    name = re.sub(r"[\\/:]", "_", overrides)
-    if len(name) <= LONGEST_NAME:
-        return name
-    digest = hashlib.blake2b(overrides.encode(), digest_size=4).hexdigest()
-    return f"{name[:LONGEST_NAME]}_{digest}"
-
-
-OmegaConf.register_new_resolver("folder_name", folder_name, replace=True)
 
 _EXTRAS = {
     "hparams_search=optuna": "hydra_optuna_sweeper",
@@ -111,7 +49,7 @@ def entry_point(task: Callable[..., Any]) -> Callable[..., Any]:
             message = user_message(error)
             if message is None:
                 raise
-            _say(f"error: {message}")
+            say(f"error: {message}")
             fail(USAGE_ERROR)
             if HydraConfig.get().mode == RunMode.MULTIRUN:
                 return float("nan")
@@ -140,9 +78,9 @@ def launch(main: Callable[[], Any]) -> None:
     if missing is None:
         main()
     else:
-        _say(f"error: {missing}: not installed; pip install 'desra[sweeps]'")
+        say(f"error: {missing}: not installed; pip install 'desra[sweeps]'")
         fail(USAGE_ERROR)
-    sys.exit(_exit_code)
+    sys.exit(exit_code())
 
 
 def _missing_extra(arguments: Sequence[str]) -> str | None:
@@ -154,16 +92,6 @@ def _missing_extra(arguments: Sequence[str]) -> str | None:
         if find_spec("hydra_plugins") is None or find_spec(f"hydra_plugins.{plugin}") is None:
             return argument
     return None
-
-
-def report_failures(lines: Sequence[str], title: str = "not done") -> None:
-    """List what failed on stderr, one line each; the process will exit with 1."""
-    if not lines:
-        return
-    _say(f"{title} ({len(lines)}):")
-    for line in lines:
-        _say(f"  {line}")
-    fail(SOME_FAILED)
 
 
 def run_over_images(config: DictConfig, **settings: Any) -> Any:
@@ -196,51 +124,11 @@ def run_over_images(config: DictConfig, **settings: Any) -> Any:
     return task
 
 
-def sweep_folder() -> Path | None:
-    """The folder over all jobs of a sweep; None outside of one."""
-    from hydra.core.hydra_config import HydraConfig
-    from hydra.types import RunMode
-
-    hydra = HydraConfig.get()
-    return Path(hydra.sweep.dir).absolute() if hydra.mode == RunMode.MULTIRUN else None
-
-
-def user_message(error: BaseException | None) -> str | None:
-    """The line to show if a user's mistake caused ``error``; None if it is a bug."""
-    from omegaconf.errors import MissingMandatoryValue
-
-    from desra.errors import InputError
-
-    while error is not None:
-        if isinstance(error, InputError):
-            return str(error)
-        if isinstance(error, MissingMandatoryValue):
-            return f"{error.full_key}: no value given; add {error.full_key}=VALUE to the command"
-        error = error.__cause__
-    return None
-
-
 def progress_bar() -> list[Callback]:
     """A progress bar with rate and time left, where there is a terminal to show it."""
     from lightning.pytorch.callbacks import RichProgressBar
 
     return [RichProgressBar()] if sys.stderr.isatty() or sys.stdout.isatty() else []
-
-
-def is_rank_zero() -> bool:
-    """Whether this process speaks for the run, by what torchrun, SLURM and Lightning set."""
-    return not any(int(os.environ.get(name, 0)) for name in ("RANK", "SLURM_PROCID", "LOCAL_RANK"))
-
-
-def fail(code: int = SOME_FAILED) -> None:
-    """Let the process exit with at least this code when the run is over."""
-    global _exit_code
-    _exit_code = max(_exit_code, code)
-
-
-def _say(line: str) -> None:
-    if is_rank_zero():
-        print(line, file=sys.stderr, flush=True)
 
 
 def _quiet_libraries() -> None:

@@ -30,8 +30,8 @@ from desra.ledger import Row
 from desra.metrics import OverlapCounts
 from desra.metrics.detail import Backbone, RegionLPIPS
 from desra.metrics.finetuning import OVERLAPS, Comparison, compare, score_finetuning
+from desra.report import before_after
 from desra.segmenters import Segmenter
-from models import before_after
 from models.generators import load_generator
 from models.upscaler import Precision, Upscaler
 

@@ -36,9 +36,9 @@ from desra.operating_points import (
 from desra.segmenters import Segmenter
 from desra.stage_cache import Stage
 from models.generators import load_generator
-from models.pair_task import Load, PairTask, Pictures
-from models.threshold_plots import plot_sweep
 from models.upscaler import Precision
+from tasks.choose_threshold_plot import plot_sweep
+from tasks.pair_task import Load, PairTask, Pictures
 
 CUTOFFS = [step / 40 for step in range(1, 40)]
 """Of the distance, where no thresholds are given."""

@@ -15,9 +15,9 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
-import entry
 from callbacks.loggers import METRICS
 from callbacks.plots import overrides_text, plot_curves, plot_precision_recall
+from cli.failures import fail
 from desra.files import write_table
 
 log = logging.getLogger(__name__)
@@ -78,7 +78,7 @@ class SweepSummary(Callback):
             self._plot_curves(folder, curves)
             log.info("%s: %d jobs, table in sweep.csv", folder, len(jobs))
             if any(job.get("images_not_done") for job in jobs):
-                entry.fail()  # of jobs in other processes this one knows by their summaries only
+                fail()  # of jobs in other processes this one knows by their summaries only
         shutil.rmtree(folder / CACHE, ignore_errors=True)
 
     def _plot_curves(self, folder: Path, curves: Mapping[str, Path]) -> None:

@@ -17,7 +17,7 @@ from hydra import compose, initialize_config_dir
 from PIL import Image, ImageCms
 from torch.nn import functional as F
 
-import entry
+from cli import failures, run
 from desra.images import read_image, write_png
 from desra.resampling import resize_lanczos
 from models.generators import SRVGGNetCompact, load_generator, write_generator
@@ -83,10 +83,10 @@ def upscale(monkeypatch, capsys):
     """Runs the task of upscale.py in this process; gives the exit code and what stderr got."""
 
     def run(*overrides):
-        monkeypatch.setattr(entry, "_exit_code", 0)
+        monkeypatch.setattr(failures, "_exit_code", 0)
         config = compose_config(*overrides)
-        entry.run_over_images(config)
-        return entry._exit_code, capsys.readouterr().err
+        run.run_over_images(config)
+        return failures._exit_code, capsys.readouterr().err
 
     return run
 
@@ -260,8 +260,8 @@ def test_wrong_use_is_one_line(photos, weights, tmp_path, override, complaint):
     given[name] = value
     config = compose_config(*(f"{name}={value}" for name, value in given.items()))
     with pytest.raises(Exception) as caught:  # noqa: PT011
-        entry.run_over_images(config)
-    message = entry.user_message(caught.value)
+        run.run_over_images(config)
+    message = failures.user_message(caught.value)
     assert message is not None, caught.value
     assert complaint in message
     assert "\n" not in message

@@ -6,7 +6,7 @@ import json
 from omegaconf import OmegaConf
 from PIL import Image as PILImage
 
-from callbacks.detector_comparison import DetectorComparison
+from cli.detector_comparison import DetectorComparison
 from desra.files import write_table, write_text
 
 SCORES = ("iou", "precision", "recall", "f1", "average_precision", "best_iou", "best_f1")

@@ -9,7 +9,7 @@ from PIL import Image as PILImage
 
 from callbacks.loggers import read_curves
 from callbacks.plots import curve_of
-from callbacks.sweep_summary import SweepSummary, gather_jobs, job_folders
+from cli.sweep_summary import SweepSummary, gather_jobs, job_folders
 from desra.files import write_text
 
 

@@ -36,8 +36,8 @@ from desra.metrics import (
 from desra.metrics.curves import pixel_histogram, precision_recall
 from desra.segmenters import Segmenter
 from desra.stage_cache import Stage
-from models.detector_scores import ImageScores, TuneFor, score_set
-from models.mask_evaluation import (
+from tasks.detector_scores import ImageScores, TuneFor, score_set
+from tasks.masks import (
     PAGE_COLUMNS,
     SCORE_TITLES,
     TOP_SCORE,
@@ -45,8 +45,8 @@ from models.mask_evaluation import (
     score_text,
     write_overlap,
 )
-from models.pair_task import PairTask, Pictures
-from models.prominence_evaluation import REGION_TABLE, ProminenceEvaluation
+from tasks.pair_task import PairTask, Pictures
+from tasks.prominent_regions import REGION_TABLE, ProminenceEvaluation
 
 SCORES_FOLDER = "Scores"
 CURVE = "curve.csv"

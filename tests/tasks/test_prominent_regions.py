@@ -10,9 +10,9 @@ from scipy import stats
 from datamodules.mask_pairs import MaskPairs
 from desra.errors import InputError
 from desra.images import write_png
-from models.mask_evaluation import MaskEvaluation
-from models.prominence_evaluation import prominence_of
-from tests.models.image_tasks import run_task
+from tasks.masks import MaskEvaluation
+from tasks.prominent_regions import prominence_of
+from tests.tasks.image_tasks import run_task
 
 SIZE = (60, 80)
 BOXES = ((10, 10), (10, 50), (38, 10), (38, 50))

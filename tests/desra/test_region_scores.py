@@ -11,7 +11,7 @@ from desra import prominence
 from desra.errors import InputError
 from desra.images import write_png
 from desra.labelme import find_gt_masks
-from desra.prominence import find_scores, read_scores, score_map
+from desra.region_scores import find_scores, read_scores, score_map
 
 RECORDS = [
     {"image": "sub/a", "x": 3, "y": 2, "score": 0.25},

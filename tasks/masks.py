@@ -34,7 +34,7 @@ from desra.metrics import (
     split_regions,
 )
 from desra.regions import label_regions
-from models.prominence_evaluation import REGION_TABLE, ProminenceEvaluation
+from tasks.prominent_regions import REGION_TABLE, ProminenceEvaluation
 
 TITLE = "Detected against labelled artifacts"
 PICTURES = {"lr": "LR", "mse_sr": "MSE-SR", "gan_sr": "GAN-SR"}

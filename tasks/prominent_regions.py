@@ -18,7 +18,7 @@ from desra.images import read_image
 from desra.ledger import Row
 from desra.metrics import MIN_SHARE, SCORES, count_row, score_rows
 from desra.metrics.prominence import PROMINENCE, ProminenceCorrelation
-from desra.prominence import RegionScore, find_scores, read_scores, score_map
+from desra.region_scores import RegionScore, find_scores, read_scores, score_map
 from desra.regions import label_regions
 
 REGION_TABLE = "labelled_regions.csv"
@@ -43,7 +43,7 @@ def prominence_of(
     """The evaluation of prominence, if there are scores: given, or found with the labels.
 
     Args:
-        scores: file of scores, see `desra.prominence`; None for ``regions.json`` or ``regions.csv``
+        scores: file of scores (`desra.region_scores`); None for ``regions.json`` or ``regions.csv``
             in the folder of labels or beside it.
         gt_root: folder of labels.
         pred_root: folder of detected masks.

@@ -8,15 +8,15 @@ import cv2
 import numpy as np
 import pytest
 
-from benchmarks import plain_detection
 from datamodules.image_folders import DetectionFolders
 from desra.detector import ArtifactDetector
 from desra.errors import InputError
 from desra.images import write_png
 from desra.segmenters import LabelFolder, NoSegmenter
 from desra.semantics import ADE20K_CLASSES, adjustment_weights
-from models.calibration import CalibrationTask
-from tests.models.image_tasks import run_task
+from tasks.calibrate import CalibrationTask
+from tests.reference import plain_detection
+from tests.tasks.image_tasks import run_task
 
 DDP = ("trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2")
 SHOWN = {"wall": 0, "sky": 2, "tree": 4}

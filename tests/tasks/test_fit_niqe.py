@@ -11,7 +11,7 @@ from desra import niqe
 from desra.errors import InputError
 from desra.images import write_png
 from desra.ledger import Ledger
-from models.niqe_fit import NIQEFit
+from tasks.fit_niqe import NIQEFit
 
 
 def fit(output_dir, root, **settings):

@@ -17,12 +17,13 @@ from rich.table import Table
 
 from callbacks.loggers import METRICS, close_loggers, log_settings
 from callbacks.plots import plot_run
-from callbacks.sweep_summary import SUMMARY
+from cli.resolvers import sweep_folder
+from cli.run import progress_bar
+from cli.sweep_summary import SUMMARY
 from desra.errors import InputError
 from desra.files import write_text
 from desra.memory import keep_freed_memory
-from entry import progress_bar, sweep_folder
-from models.before_after import figure_text
+from desra.report.before_after import figure_text
 
 Figures = dict[str, float]
 

@@ -1,0 +1,1 @@
+"""The commands' common part: running a task, users' mistakes, resolvers, sweeps, ``desra``."""

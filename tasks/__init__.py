@@ -1,0 +1,1 @@
+"""Tasks over folders of images that train nothing: detecting, upscaling, scoring, calibrating."""
