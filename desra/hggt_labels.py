@@ -236,8 +236,8 @@ def _parse(path: Path, relative: Path) -> tuple[str, Tagging, list[str]]:
             continue
         label = picture.get("Label")
         if label not in LABELS:
-            said = "no label" if label is None else f"{label!r} is no label"
-            problems.append(f"{path}: {position} ({version}): {said}; use {', '.join(LABELS)}")
+            what = "no label" if label is None else f"{label!r} is no label"
+            problems.append(f"{path}: {position} ({version}): {what}; use {', '.join(LABELS)}")
             label = None
         labels[version] = cast("Label | None", label)
     time = record.get("Time_cost")
