@@ -21,7 +21,13 @@ from desra.files import write_text
 from desra.report.entries import FOLDER, file_name
 from desra.report.style import gradient, outline_style
 
-_SCRIPTS = ("core.js", "overview.js", "list.js", "camera.js", "panes.js", "panel.js", "viewer.js")
+SHARED_SCRIPTS = ("core.js", "camera.js", "panes.js", "views.js")
+"""Scripts that any page with pictures can load, in this order."""
+
+_SCRIPTS = (
+    *("core.js", "data.js", "overview.js", "list.js", "camera.js", "panes.js", "views.js"),
+    *("outlines.js", "panel.js", "viewer.js"),
+)
 
 
 @dataclass(frozen=True)
@@ -129,11 +135,11 @@ def write_page(
         "title": html.escape(title),
         "subtitle": html.escape(subtitle),
         "heat": gradient(),
-        "style": _template("page.css"),
-        "script": "".join(_template(name) for name in _SCRIPTS),
+        "style": template("page.css"),
+        "script": "".join(template(name) for name in _SCRIPTS),
         "data": _json_in_html(data),
     }
-    text = re.sub(r"\{\{(\w+)\}\}", lambda found: parts[found[1]], _template("page.html"))
+    text = re.sub(r"\{\{(\w+)\}\}", lambda found: parts[found[1]], template("page.html"))
     path = Path(output_dir) / "index.html"
     write_text(path, text)
     return path
@@ -174,5 +180,6 @@ def _json_in_html(data: Any) -> str:
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
-def _template(name: str) -> str:
+def template(name: str) -> str:
+    """The text of a file of the page's template."""
     return resources.files(__package__).joinpath("template", name).read_text(encoding="utf-8")

@@ -1,17 +1,6 @@
 // The viewer: opening, going through the images, modes, keys; and the start of the page.
 
 const viewer = byId("viewer");
-const MODES = [
-  { value: "single", title: "One view", icon: "single", key: "v" },
-  { value: "wipe", title: "Wipe between two views (w)", icon: "wipe", key: "w" },
-  { value: "side", title: "Side by side (s)", icon: "side", key: "s" },
-  { value: "all", title: "All views (a)", icon: "all", key: "a" },
-];
-let selectMode = () => {};
-
-function tool(name, title, onclick, pressed) {
-  return make("button", { class: "icon", title, "aria-label": title, "aria-pressed": pressed, onclick }, icon(name));
-}
 
 function buildViewer() {
   const modes = make("div", { class: "segments", role: "radiogroup", "aria-label": "Mode" });
@@ -46,11 +35,7 @@ function buildViewer() {
     make("span", { class: "wide" }, tool("full", "Full screen (f)", toggleFullscreen)), parts.panelButton,
     make("span", { class: "divider" }),
     tool("previous", "Previous image (←)", () => step(-1)), tool("next", "Next image (→)", () => step(1)));
-  const status = make("footer", {}, parts.readout, parts.legend, make("span", { class: "spring" }),
-    make("button", { text: "−", "aria-label": "Zoom out", onclick: () => fly(zoomed(1 / 1.5)) }), parts.zoom,
-    make("button", { text: "+", "aria-label": "Zoom in", onclick: () => fly(zoomed(1.5)) }),
-    make("button", { text: "Fit", title: "Fit (0)", onclick: () => fly(fitView()) }),
-    make("button", { text: "1:1", title: "One pixel a pixel (z)", onclick: () => fly({ scale: 1 / devicePixelRatio }) }));
+  const status = make("footer", {}, parts.readout, parts.legend, make("span", { class: "spring" }), ...zoomButtons());
   parts.panel = make("aside", { "aria-label": "Figures and regions" }, parts.facts, parts.outlineList,
     parts.regionTitle, parts.regionList, parts.regionMore, make("h3", { text: "Files" }), parts.files);
   parts.body.append(bar, make("div", { class: "middle" },
@@ -64,27 +49,13 @@ function buildViewer() {
   parts.panes.addEventListener("pointerup", followPointer);
   parts.panes.addEventListener("pointerdown", leavePointer);
   parts.panes.addEventListener("pointerleave", (event) => { if (event.pointerType !== "touch") leavePointer(); });
-  const travel = (event) => {
-    if (event.buttons !== 1) return;
-    const bounds = parts.minimap.getBoundingClientRect();
-    look({ x: (event.clientX - bounds.left) / bounds.width * scene.width, y: (event.clientY - bounds.top) / bounds.height * scene.height });
-  };
-  parts.minimap.addEventListener("pointerdown", (event) => { parts.minimap.setPointerCapture(event.pointerId); travel(event); });
-  parts.minimap.addEventListener("pointermove", travel);
+  listenToMinimap();
   new ResizeObserver(() => { if (viewer.open) measurePanes(); }).observe(parts.panes);
   // On the window: where a focused control goes away with its view, the focus is in no dialog.
   addEventListener("keydown", (event) => { if (viewer.open && !byId("help").open) viewerKey(event); });
   addEventListener("keyup", (event) => { if (event.key === " " || event.key === "b") flicker(false); });
   addEventListener("blur", () => flicker(false));
   viewer.addEventListener("close", closed);
-}
-
-/** Names of the two views to begin with: what the thumbnails show, and the view before it. */
-function keepViews() {
-  const { layers } = stage.views;
-  const pictures = layers.filter((layer) => !layer.values);
-  if (!layerNamed(stage.right)) stage.right = (pictures.at(-1) ?? layers[0]).name;
-  if (!layerNamed(stage.left)) stage.left = (pictures.at(-2) ?? layers.at(-1)).name;
 }
 
 async function show(row) {
@@ -140,65 +111,9 @@ async function preload(row) {
   } catch { /* said when the image is opened */ }
 }
 
-function fillTabs() {
-  parts.tabs.replaceChildren(...stage.views.layers.map(({ name }, index) => make("button", {
-    "data-view": name, title: index < 9 ? `${name} (${index + 1})` : name,
-    onclick: (event) => chooseView(name, event.shiftKey ? "left" : "right"),
-  }, make("kbd", { text: index + 1 }), make("span", { text: name }))));
-  markTabs();
-}
-
-function markTabs() {
-  const two = stage.mode === "wipe" || stage.mode === "side";
-  for (const tab of parts.tabs.children) {
-    const { view: name } = tab.dataset;
-    const shown = stage.mode === "all" || name === stage.right || (two && name === stage.left);
-    tab.setAttribute("aria-pressed", shown);
-    if (shown && stage.mode !== "all") tab.scrollIntoView({ block: "nearest", inline: "nearest" });
-    tab.dataset.place = two ? [name === stage.left && "left", name === stage.right && "right"].filter(Boolean).join(" ") : "";
-  }
-}
-
-function chooseView(name, side) {
-  if (!layerNamed(name)) return;
-  const other = side === "left" ? "right" : "left";
-  // The view that was there stays at hand: it is what Space flickers to, and what wipe compares with.
-  if (stage[other] === name || (stage.mode === "single" && stage.right !== name)) stage[other] = stage[side];
-  stage[side] = name;
-  if (stage.mode === "all") { stage.mode = "single"; selectMode("single", true); }
-  markTabs();
-  buildPanes();
-}
-
-function setMode(mode) {
-  stage.mode = mode;
-  choices.set("mode", mode);
-  selectMode(mode, true);
-  if (!stage.views) return;
-  markTabs();
-  buildPanes();
-}
-
-function flicker(on) {
-  if (stage.mode !== "single" || stage.flicker === on || !stage.views) return;
-  stage.flicker = on;
-  [stage.left, stage.right] = [stage.right, stage.left];
-  markTabs();
-  buildPanes();
-}
-
 function toggleLines() {
   stage.lines = !stage.lines;
   showOutlines();
-}
-
-function nextPixels() {
-  stage.pixels = { auto: "always", always: "never", never: "auto" }[stage.pixels];
-  const text = `Pixels: ${{ auto: "when large", always: "always", never: "smoothed" }[stage.pixels]}`;
-  parts.pixelButton.title = `${text} (p)`;
-  parts.pixelButton.setAttribute("aria-label", text);
-  toast(text);
-  if (stage.views) drawPanes();
 }
 
 function togglePanel() {
@@ -294,15 +209,6 @@ const HELP = [
   ["f", "full screen"], ["Esc", "back to all images"], ["/", "search"], ["t", "dark or light"],
   ["wheel, pinch", "zoom where the pointer is"], ["drag", "move"], ["double click", "fit or enlarge"],
 ];
-function buildHelp() {
-  const help = byId("help");
-  help.append(make("h2", { id: "help-title", text: "Keys and gestures" }),
-    make("dl", {}, ...HELP.map(([keys, text]) => make("div", {}, make("dt", {}, make("kbd", { text: keys })), make("dd", { text })))),
-    make("form", { method: "dialog" }, make("button", { text: "Close" })));
-  help.addEventListener("click", (event) => { if (event.target === help) help.close(); });
-  byId("help-button").append(icon("help"));
-  byId("help-button").addEventListener("click", () => help.showModal());
-}
 
 addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest?.("input:not([type=range]), select")) return;
@@ -315,7 +221,7 @@ fillHeader();
 fillToolbar();
 startList();
 buildViewer();
-buildHelp();
+buildHelp(HELP);
 document.querySelector(".skip").addEventListener("click", (event) => { event.preventDefault(); focusItem(0); });
 addEventListener("hashchange", followAddress);
 refresh();
