@@ -27,11 +27,14 @@ class WeightExport(Callback):
 
     Args:
         folder: gets the files.
-        name: without suffix; None: that of the weights that were finetuned, and ``_desra``.
+        name: without suffix; None: that of the weights that were finetuned, and ``ending``.
+        ending: see ``name``.
     """
 
-    def __init__(self, folder: str | Path, name: str | None = None) -> None:
-        self.folder, self.name = Path(folder), name
+    def __init__(
+        self, folder: str | Path, name: str | None = None, ending: str = "_desra"
+    ) -> None:
+        self.folder, self.name, self.ending = Path(folder), name, ending
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the files, on rank zero."""
@@ -39,7 +42,7 @@ class WeightExport(Callback):
             return
         module = cast(GANFinetuner, pl_module)
         source = _source_name(module)
-        name = self.name or f"{source}_desra"
+        name = self.name or f"{source}{self.ending}"
         paths = [self.folder / f"{name}{suffix}" for suffix in SUFFIXES]
         for path in paths:
             write_generator(
