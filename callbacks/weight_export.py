@@ -31,9 +31,7 @@ class WeightExport(Callback):
         ending: see ``name``.
     """
 
-    def __init__(
-        self, folder: str | Path, name: str | None = None, ending: str = "_desra"
-    ) -> None:
+    def __init__(self, folder: str | Path, name: str | None = None, ending: str = "_desra") -> None:
         self.folder, self.name, self.ending = Path(folder), name, ending
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
