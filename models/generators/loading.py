@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +15,16 @@ from torch import Tensor, nn
 
 from desra.checkpoints import SAFETENSORS, Checkpoint, NamedState, read_checkpoint, write_state
 from desra.errors import InputError
+from models.generators.ncnn import is_pair, read_ncnn
+from models.generators.onnx_import import SUFFIX as ONNX
+from models.generators.onnx_import import read_onnx
 from models.generators.rrdbnet import RRDBNet
 from models.generators.rrdbnet_keys import KeyStyle, from_basicsr, key_style
 from models.generators.srvgg import SRVGGNetCompact
 from models.generators.swinir import SwinIR
 from models.generators.zoo import resolve_weights
+
+log = logging.getLogger(__name__)
 
 ARCHITECTURES: tuple[type[RRDBNet | SRVGGNetCompact | SwinIR], ...] = (
     RRDBNet,
@@ -47,10 +54,12 @@ def load_generator(weights: str | Path, *, key: str | None = None, **options: An
 
     Architecture and sizes are read from keys and shapes: RRDBNet, SRVGGNetCompact or SwinIR, from
     PyTorch's formats or safetensors; released files, checkpoints of finetuning (of which the
-    averaged weights are taken), and files with wrappers' prefixes.
+    averaged weights are taken), and files with wrappers' prefixes. RRDBNet and SRVGGNetCompact
+    also from ncnn's pairs and from ONNX, where they are recognised in the graph. What none of
+    these is, spandrel is asked for where it is installed.
 
     Args:
-        weights: a file, or a name of `models.generators.zoo`.
+        weights: a file (of an ncnn pair, either), or a name of `models.generators.zoo`.
         key: which of a file's states (``"params"``, ``"generator"``); None for the most wanted one.
         options: what no key tells: ``activation`` of an SRVGGNetCompact without slopes
             (`SRVGGNetCompact.from_state`), ``img_range`` of a SwinIR (`SwinIR.from_state`). Files
@@ -65,17 +74,37 @@ def load_generator(weights: str | Path, *, key: str | None = None, **options: An
             known.
     """
     path = resolve_weights(weights)
-    checkpoint = read_checkpoint(path)
+    checkpoint = _from_graph(path) or read_checkpoint(path)
     states = checkpoint.states(key)
     for state in states:
         for architecture in ARCHITECTURES:
             if architecture.recognises(state.tensors):
                 return _build(architecture, state, checkpoint, options)
+    if find_spec("spandrel") is not None:
+        from models.generators.spandrel_adapter import from_checkpoint
+
+        return from_checkpoint(checkpoint, key)
     raise InputError(
         f"{path}: not a network known here: {', '.join(a.__name__ for a in ARCHITECTURES)}; its "
-        f"keys are {sample_of_keys(states)}; generator=spandrel (pip install 'desra[spandrel]') "
-        "reads more"
+        f"keys are {sample_of_keys(states)}; with pip install 'desra[spandrel]' more are read"
     )
+
+
+def _from_graph(path: Path) -> Checkpoint | None:
+    """What a file of another runtime holds; None where it is none."""
+    if is_pair(path):
+        found = read_ncnn(path)
+    elif path.suffix == ONNX:
+        found = read_onnx(path)
+    else:
+        return None
+    if found.reduced != 1:
+        log.warning(
+            "%s: its network's output is then resized by %g; that step is left out, "
+            "and upscale.py outscale=… does the same",
+            *(path, found.reduced),
+        )
+    return found.checkpoint(path)
 
 
 def _build(

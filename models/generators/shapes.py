@@ -34,8 +34,10 @@ def _reflected(size: int, wanted: int, device: torch.device) -> Tensor:
 
 def crop(output: Tensor, image: Tensor, scale: int) -> Tensor:
     """The part of ``output`` that belongs to ``image``, without what was padded to it."""
-    height, width = image.shape[-2:]
-    return output[..., : height * scale, : width * scale]
+    height, width = (side * scale for side in image.shape[-2:])
+    if output.shape[-2:] == (height, width):
+        return output  # and no layer of it in an exported graph
+    return output[..., :height, :width]
 
 
 def highest_number(keys: Iterable[str], pattern: str, default: int = -1) -> int:

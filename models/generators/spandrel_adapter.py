@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from desra.checkpoints import NamedState, read_checkpoint
+from desra.checkpoints import Checkpoint, NamedState, read_checkpoint
 from desra.errors import InputError
 from models.generators.loading import SourceLayout, sample_of_keys
 from models.generators.shapes import crop, pad_to_multiple
@@ -73,14 +74,18 @@ def load_spandrel(weights: str | Path, *, key: str | None = None) -> nn.Module:
         InputError: spandrel is not installed, no such file or name, or a network that spandrel does
             not know or that is not for super-resolution of RGB images.
     """
-    try:
-        import spandrel
-    except ImportError as error:
+    if find_spec("spandrel") is None:
         raise InputError(
             "generator=spandrel needs the package spandrel: pip install 'desra[spandrel]'"
-        ) from error
-    path = resolve_weights(weights)
-    states = read_checkpoint(path).states(key)
+        )
+    return from_checkpoint(read_checkpoint(resolve_weights(weights)), key)
+
+
+def from_checkpoint(checkpoint: Checkpoint, key: str | None = None) -> nn.Module:
+    """As `load_spandrel`, of what a file of weights holds."""
+    import spandrel
+
+    path, states = checkpoint.path, checkpoint.states(key)
     for state in states:
         try:
             descriptor = spandrel.ModelLoader("cpu").load_from_state_dict(_plain(state))
