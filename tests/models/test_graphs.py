@@ -106,7 +106,7 @@ def released_pair(folder, network, text=RELEASED):
     """As the converter of 2021 wrote Real-ESRGAN's models for video, in full precision."""
     (folder / "model.param").write_text(text)
     with open(folder / "model.bin", "wb") as file:
-        for key, tensor in network.state_dict().items():
+        for tensor in network.state_dict().values():
             file.write(b"\0" * 4 * (tensor.ndim == 4) + tensor.numpy().tobytes())
     return folder / "model.param"
 
