@@ -3,7 +3,7 @@
 import hydra
 from omegaconf import DictConfig
 
-from cli.run import entry_point, launch
+from cli.run import entry_point, launch, on_sample_without_data
 
 
 @hydra.main(version_base=None, config_path="conf", config_name="train")
@@ -16,4 +16,4 @@ def main(config: DictConfig) -> float:
 
 
 if __name__ == "__main__":
-    launch(main)
+    launch(main, on_sample_without_data)

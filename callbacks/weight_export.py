@@ -14,7 +14,7 @@ from models.generators import write_generator
 
 log = logging.getLogger(__name__)
 
-TERMS = ("pixel", "layout", "perceptual", "adversarial", "artifact")
+TERMS = ("pixel", "low_frequency", "perceptual", "adversarial", "artifact")
 SUFFIXES = (".pth", ".safetensors")
 
 

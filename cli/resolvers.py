@@ -1,16 +1,12 @@
-"""Resolvers of the configs: ``${folder_name:…}``, ``${better:…}``, ``${sweep_group:}``."""
+"""Resolvers of the configs: ``${shipped:PATH}``, ``${sweep_group:}``, ``${better:…}``, …."""
 
 from __future__ import annotations
 
 import hashlib
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from omegaconf import OmegaConf
-
-if TYPE_CHECKING:
-    from omegaconf import DictConfig
 
 
 def sweep_folder() -> Path | None:
@@ -27,24 +23,9 @@ OmegaConf.register_new_resolver(
 )
 
 
-def _on_sample(sample: Any, other: Any, *, _root_: DictConfig) -> Any:
-    """``${on_sample:A,B}``: A where ``data.root`` is the shipped sample, whose images are small."""
-    root = OmegaConf.select(_root_, "data.root")
-    shipped = Path(__file__).parents[1] / "samples" / "artifacts"
-    return sample if root is not None and Path(root).resolve() == shipped.resolve() else other
-
-
-OmegaConf.register_new_resolver("on_sample", _on_sample, replace=True)
-
-
-def _with_shipped(shipped: Any, other: Any, *, _root_: DictConfig) -> Any:
-    """``${with_shipped:A,B}``: A where ``generator_weights`` is one of the sample's networks."""
-    from models.shipped import is_shipped
-
-    return shipped if is_shipped(OmegaConf.select(_root_, "generator_weights")) else other
-
-
-OmegaConf.register_new_resolver("with_shipped", _with_shipped, replace=True)
+OmegaConf.register_new_resolver(
+    "shipped", lambda path: str(Path(__file__).parents[1] / path), replace=True
+)
 
 
 def better(objective: str) -> str:

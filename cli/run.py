@@ -72,8 +72,27 @@ def _require_values(config: DictConfig) -> None:
         raise InputError(f"{', '.join(missing)}: no value given; add {overrides} to the command")
 
 
-def launch(main: Callable[[], Any]) -> None:
-    """Run a Hydra main function and leave the process with the exit code of the whole run."""
+def on_sample_without_data(arguments: Sequence[str]) -> list[str]:
+    """Arguments of train.py, with ``experiment=sample`` where they name no data.
+
+    >>> on_sample_without_data(["model=ldl"])
+    ['model=ldl', 'experiment=sample']
+    """
+    given = dict(argument.partition("=")[::2] for argument in arguments)
+    own = given.keys() & {"data.root", "experiment"}
+    if own or given.get("data", "desra_artifacts") != "desra_artifacts":
+        return list(arguments)
+    return [*arguments, "experiment=sample"]
+
+
+def launch(main: Callable[[], Any], arguments: Callable[[Sequence[str]], list[str]] = list) -> None:
+    """Run a Hydra main function and leave the process with the exit code of the whole run.
+
+    Args:
+        main: as decorated by ``hydra.main``.
+        arguments: what becomes of the command line before Hydra sees it.
+    """
+    sys.argv[1:] = arguments(sys.argv[1:])
     missing = _missing_extra(sys.argv[1:])
     if missing is None:
         main()

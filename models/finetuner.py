@@ -24,7 +24,6 @@ from models.convolution import FastConvolutions, inputs_only
 from models.discriminators import load_discriminator
 from models.generators import load_generator
 from models.losses import AdversarialLoss, ArtifactLoss, PerceptualLoss, PixelLoss
-from models.shipped import is_shipped
 from models.updates import JointUpdate, average_across_ranks
 from models.upscaler import Upscaler
 
@@ -53,13 +52,10 @@ class GANFinetuner(LightningModule):
             what makes it of ``generator_weights``.
         discriminator: maps ``(B, 3, H, W)`` to logits; ``discriminator_weights`` replace it.
         pixel: distance of pixels.
-        layout: a second pixel term, meant for averages of squares (``pool``).
-        perceptual: distance of VGG19 features. Where its weights cannot be had, a run that starts
-            from weights under ``samples/`` goes on without it, with a warning; any other run stops.
+        low_frequency: a second pixel term, meant for averages of squares (``pool``).
+        perceptual: distance of VGG19 features; a run stops where its weights cannot be had.
         adversarial: loss on the discriminator's logits.
         artifact: LDL's term; costs a forward pass of the averaged generator.
-        stand_in: the layout term where the perceptual one has to be left out: without either,
-            nothing holds the colours against the discriminator.
         generator_weights: file or name of the generator's weights, for ``generator`` and for the
             record of the run.
         discriminator_weights: file or name of a trained U-Net discriminator.
@@ -89,11 +85,10 @@ class GANFinetuner(LightningModule):
         discriminator: nn.Module | None = None,
         *,
         pixel: PixelLoss | None = None,
-        layout: PixelLoss | None = None,
+        low_frequency: PixelLoss | None = None,
         perceptual: PerceptualLoss | None = None,
         adversarial: AdversarialLoss | None = None,
         artifact: ArtifactLoss | None = None,
-        stand_in: PixelLoss | None = None,
         generator_weights: str | None = None,
         discriminator_weights: str | None = None,
         discriminator_warmup: int = 0,
@@ -116,12 +111,12 @@ class GANFinetuner(LightningModule):
         betas, milestones = [float(beta) for beta in betas], [int(step) for step in milestones]
         terms = {
             "pixel": pixel,
-            "layout": layout,
+            "low_frequency": low_frequency,
             "perceptual": perceptual,
             "adversarial": adversarial,
             "artifact": artifact,
         }
-        self.save_hyperparameters(ignore=["generator", "discriminator", "stand_in", *terms])
+        self.save_hyperparameters(ignore=["generator", "discriminator", *terms])
         self.save_hyperparameters({name: term and term.settings for name, term in terms.items()})
         if not any(terms.values()):
             raise InputError(
@@ -136,8 +131,8 @@ class GANFinetuner(LightningModule):
             discriminator = load_discriminator(discriminator_weights)
         self.discriminator = discriminator if adversarial is not None else None
         self.to(memory_format=self.memory_format)
-        self.pixel, self.layout, self.perceptual = pixel, layout, perceptual
-        self.adversarial, self.artifact, self.stand_in = adversarial, artifact, stand_in
+        self.pixel, self.low_frequency, self.perceptual = pixel, low_frequency, perceptual
+        self.adversarial, self.artifact = adversarial, artifact
         self.ema = AveragedModel(self.generator, multi_avg_fn=get_ema_multi_avg_fn(ema_decay))
         self.ema.requires_grad_(False)
         self.ema.n_averaged.fill_(1)  # the average starts from the given weights, not from step 1
@@ -175,28 +170,11 @@ class GANFinetuner(LightningModule):
         warnings.filterwarnings("ignore", ".*in eval mode at the start of training.*")
         # Iterations are logged whatever the length of an epoch.
         warnings.filterwarnings("ignore", ".*smaller than the logging interval.*")
-        self._load_perceptual()
+        if self.perceptual is not None:
+            self.perceptual.load()
         self.train()  # networks come from their files in evaluation mode
         if self.hparams["compile"]:
             self.generator.compile()
-
-    @property
-    def _may_lack_perceptual(self) -> bool:
-        """Whether the generator is a shipped one; a user's own deserves the whole loss."""
-        return is_shipped(self.hparams["generator_weights"])
-
-    def _load_perceptual(self) -> None:
-        if self.perceptual is None:
-            return
-        try:
-            self.perceptual.load()
-        except InputError as error:
-            if not self._may_lack_perceptual:
-                raise
-            log.warning("training without the perceptual term: %s", error)
-            self.perceptual, self.layout = None, self.layout or self.stand_in
-            layout = self.layout and self.layout.settings
-            self.save_hyperparameters({"perceptual": f"left out: {error}", "layout": layout})
 
     def configure_optimizers(self) -> tuple[list[Optimizer], list[LRScheduler]]:
         """Adam and a schedule for each network; both step in `training_step`."""
@@ -232,8 +210,8 @@ class GANFinetuner(LightningModule):
         So each term's graph is freed before the next one's is made, and peak memory holds the
         generator's activations beside those of VGG or of the discriminator, never of both.
         """
-        lr, gt = self._in_layout(batch["lr"]), self._in_layout(self.target(batch))
-        sharp = self._in_layout(batch["gt_sharp"]) if "gt_sharp" in batch else gt
+        lr, gt = self._in_memory_format(batch["lr"]), self._in_memory_format(self.target(batch))
+        sharp = self._in_memory_format(batch["gt_sharp"]) if "gt_sharp" in batch else gt
         with self._without_ddp_hooks(), self._reproducible_draws(), self._convolutions():
             with torch.set_grad_enabled(self.warmup_left == 0):
                 output = self.generator(lr)
@@ -261,8 +239,8 @@ class GANFinetuner(LightningModule):
         losses = {}
         if self.pixel is not None:
             losses["pixel"] = self.pixel(image, sharp)
-        if self.layout is not None:
-            losses["layout"] = self.layout(image, sharp)
+        if self.low_frequency is not None:
+            losses["low_frequency"] = self.low_frequency(image, sharp)
         if self.artifact is not None:
             with torch.no_grad():
                 stable_output = self.ema(lr)
@@ -304,7 +282,7 @@ class GANFinetuner(LightningModule):
         loss = loss / self.accumulate
         self.manual_backward(loss, inputs=list(inputs), retain_graph=retain_graph)
 
-    def _in_layout(self, images: Tensor) -> Tensor:
+    def _in_memory_format(self, images: Tensor) -> Tensor:
         return images.contiguous(memory_format=self.memory_format)
 
     def _without_ddp_hooks(self) -> AbstractContextManager[None]:

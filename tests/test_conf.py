@@ -26,7 +26,7 @@ CONF = Path(__file__).resolve().parents[1] / "conf"
 
 TRAIN_GROUPS = (
     *("model", "data", "detector", "segmenter", "callbacks", "trainer", "logger", "hydra"),
-    *("experiment", "hparams_search", "generator@model.generator"),
+    *("experiment", "hparams_search", "generator@model.generator", "perceptual"),
 )
 GROUPS = {
     "train": TRAIN_GROUPS,
@@ -129,9 +129,9 @@ RUN_ELSEWHERE = {
 
 RUNS = [
     "model=ldl logger=csv trainer=cpu callbacks=default segmenter=none detector=desra "
-    "data=desra_artifacts generator@model.generator=auto hydra=default",
+    "data=desra_artifacts generator@model.generator=auto hydra=default perceptual=vgg19",
     "model=realesrgan logger=tensorboard generator@model.generator=spandrel trainer=default",
-    "model=swinir logger=wandb",
+    "model=swinir logger=wandb perceptual=l1",
     "model=mse logger=none callbacks=none",
     "model=mse data=paired_images callbacks=plain",
     "model=ldl data=hr_images degradation@data.degradation=realesrgan callbacks=plain "
@@ -247,27 +247,19 @@ def test_no_option_of_training_is_never_run(group: str) -> None:
             assert choice in run or option in composed_of, choice
 
 
-def test_networks_of_ones_own_do_not_get_the_samples_discriminator(tmp_path: Path) -> None:
-    shipped = composed("train", ["model=swinir"], tmp_path)
-    assert shipped.model.discriminator_weights == "samples/weights/discriminator.pth"
-    for weights in ("generator_weights=realesrgan-x4plus", "generator_weights=null"):
-        own = composed("train", ["model=swinir", weights], tmp_path)
-        assert own.model.discriminator_weights is None
+def test_the_samples_settings_are_the_samples_alone(tmp_path: Path) -> None:
+    own = composed("train", ["model=swinir", "data.root=elsewhere"], tmp_path)
+    assert (own.generator_weights, own.discriminator_weights) == ("swinir-m-gan", None)
+    assert (own.iterations, own.data.gt_crop, own.detector.min_area) == (1000, 256, 4000)
+    with initialize_config_dir(str(CONF), version_base=None):
+        overrides = ["model=swinir", "experiment=sample"]
+        sample = compose("train", overrides, return_hydra_config=True)
+        HydraConfig.instance().set_config(sample)
+        files = (sample.data.root, sample.data.val_list, sample.generator_weights)
+        assert all(Path(path).exists() for path in files)
 
 
-def test_small_images_are_treated_as_those_of_the_sample(tmp_path: Path) -> None:
-    shipped = composed("train", [], tmp_path)
-    other = composed("train", ["experiment=small_images", "data.root=elsewhere"], tmp_path)
-    file = OmegaConf.load(CONF / "experiment" / "small_images.yaml")
-    keys = [f"{group}.{name}" for group in ("detector", "data", "model") for name in file[group]]
-    for key in ["validate_every", *keys]:
-        if key != "data.root":
-            assert OmegaConf.select(other, key) == OmegaConf.select(shipped, key), key
-
-
-def test_the_stand_in_for_the_perceptual_term_can_be_asked_for(tmp_path: Path) -> None:
-    config = composed(
-        "train", ["model.perceptual=null", "model.layout=${model.stand_in}"], tmp_path
-    )
-    assert config.model.layout == config.model.stand_in
-    assert instantiate(config.model).layout.weight == 5.0
+def test_l1_in_the_place_of_the_perceptual_term(tmp_path: Path) -> None:
+    config = composed("train", ["perceptual=l1", "data.root=elsewhere"], tmp_path)
+    assert config.model.perceptual is None
+    assert instantiate(config.model.low_frequency).weight == 5.0

@@ -86,7 +86,7 @@ class PerceptualLoss(nn.Module):
         except InputError as error:
             self._missing = InputError(
                 f"perceptual loss: {error}; or give model.perceptual.weights=FILE, or train "
-                "with L1 in its place by model.perceptual=null 'model.layout=${model.stand_in}'"
+                "with L1 in its place by perceptual=l1"
             )
             raise self._missing from error
 

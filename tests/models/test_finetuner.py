@@ -22,7 +22,7 @@ from torch.nn import functional as F
 from callbacks.checkpoints import WholeCheckpoints
 from desra.errors import InputError
 from desra.ldl import artifact_map
-from models import convolution, shipped
+from models import convolution
 from models.discriminators import UNetDiscriminator
 from models.finetuner import GANFinetuner
 from models.generators import RRDBNet, load_generator, write_generator
@@ -170,7 +170,7 @@ def test_pixels_and_features_are_compared_with_the_sharpened_truth() -> None:
     sharpened = plain | {"gt_sharp": batch["mse_sr"]}
     losses = []
     for given in (plain, sharpened):
-        module = make_finetuner(perceptual=RememberTarget(), layout=PixelLoss(pool=2))
+        module = make_finetuner(perceptual=RememberTarget(), low_frequency=PixelLoss(pool=2))
         trainer = fit(module, loader([given]), 1)
         assert module.perceptual.target is not None
         assert torch.equal(module.perceptual.target, given.get("gt_sharp", given["gt"]))
@@ -445,31 +445,14 @@ def weights(tmp_path: Path) -> Path:
 
 
 def from_file(weights: Path) -> GANFinetuner:
-    terms = {"pixel": PixelLoss(), "perceptual": PerceptualLoss(), "stand_in": PixelLoss(pool=4)}
+    terms = {"pixel": PixelLoss(), "perceptual": PerceptualLoss()}
     return GANFinetuner(generator_weights=str(weights), **terms)
 
 
-def test_own_weights_are_not_finetuned_without_the_perceptual_term(
-    no_vgg: None, weights: Path
-) -> None:
-    with pytest.raises(InputError, match=r"perceptual loss: .*model\.perceptual=null") as error:
+def test_a_run_stops_where_the_perceptual_term_cannot_be_had(no_vgg: None, weights: Path) -> None:
+    with pytest.raises(InputError, match=r"perceptual loss: .*perceptual=l1") as error:
         fit(from_file(weights), loader(make_batches(1)), 1)
     assert "\n" not in str(error.value)
-
-
-def test_shipped_weights_are_finetuned_without_it_and_the_run_says_so(
-    no_vgg: None, weights: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    monkeypatch.setattr(shipped, "SAMPLES", weights.parent)
-    module = from_file(weights)
-    caplog.set_level("INFO")
-    trainer = fit(module, loader(make_batches(1)), 1)
-    (said,) = [record for record in caplog.records if "vgg19" in record.getMessage()]
-    assert said.getMessage().startswith("training without the perceptual term: ")
-    assert module.hparams_initial["perceptual"].startswith("left out: ")
-    assert "loss/perceptual" not in trainer.callback_metrics
-    assert module.hparams_initial["layout"]["pool"] == 4
-    assert trainer.callback_metrics["loss/layout"] > 0
 
 
 def test_generator_and_discriminator_come_from_files(weights: Path, tmp_path: Path) -> None:
