@@ -92,7 +92,6 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--precision", default="32-true", help="ours; the release has only float32")
     parser.add_argument("--compile", action="store_true", help="ours")
-    parser.add_argument("--plain", action="store_true", help="ours without fast convolutions")
     parser.add_argument("--threads", type=int, help="of the processor")
     parser.add_argument("--times-only", action="store_true", help="leave memory out")
     parser.add_argument("--seconds", choices=["wall", "cpu"], default="wall")
@@ -247,7 +246,6 @@ def _ours(arguments: argparse.Namespace, steps: int, *callbacks: Callback) -> No
         adversarial=AdversarialLoss(0.1),
         artifact=ArtifactLoss(1.0),
         compile=arguments.compile,
-        fast_convolutions=not arguments.plain,
     )
     trainer = Trainer(
         accelerator="gpu" if arguments.device == "cuda" else "cpu",

@@ -20,7 +20,6 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from desra.errors import InputError
 from desra.pseudo_gt import compose
-from models.convolution import FastConvolutions, inputs_only
 from models.discriminators import load_discriminator
 from models.generators import load_generator
 from models.losses import AdversarialLoss, ArtifactLoss, PerceptualLoss, PixelLoss
@@ -73,8 +72,6 @@ class GANFinetuner(LightningModule):
         patience: so many updates in a row with non-finite gradients stop the run; fewer are left
             out.
         channels_last: memory layout of the networks; faster convolutions on most processors.
-        fast_convolutions: in float32 on the processor, convolve by Winograd's algorithm
-            (`models.convolution`).
         compile: run the generator through ``torch.compile``.
         seed: of random draws inside the networks, such as SwinIR's stochastic depth.
     """
@@ -103,7 +100,6 @@ class GANFinetuner(LightningModule):
         clip_norm: float | None = None,
         patience: int = 20,
         channels_last: bool = True,
-        fast_convolutions: bool = False,
         compile: bool = False,
         seed: int = 0,
     ) -> None:
@@ -140,7 +136,6 @@ class GANFinetuner(LightningModule):
         self.warmup_left = discriminator_warmup if untrained else 0
         self.update = JointUpdate(clip_norm, patience)
         self.accumulate, self.feather = accumulate, feather
-        self.fast_convolutions = fast_convolutions and channels_last and not compile
         self.batches_seen = 0
         self._losses: dict[str, Tensor] = {}
         self._upscalers: list[Upscaler] = []  # in a list, so that its weights are in no checkpoint
@@ -212,7 +207,7 @@ class GANFinetuner(LightningModule):
         """
         lr, gt = self._in_memory_format(batch["lr"]), self._in_memory_format(self.target(batch))
         sharp = self._in_memory_format(batch["gt_sharp"]) if "gt_sharp" in batch else gt
-        with self._without_ddp_hooks(), self._reproducible_draws(), self._convolutions():
+        with self._without_ddp_hooks(), self._reproducible_draws():
             with torch.set_grad_enabled(self.warmup_left == 0):
                 output = self.generator(lr)
             image = output.detach().float().requires_grad_()
@@ -268,8 +263,7 @@ class GANFinetuner(LightningModule):
         self.discriminator.eval()
         if self.warmup_left == 0:
             losses["adversarial"] = self.adversarial(fake_logits)
-            with inputs_only():
-                self._backward(losses["adversarial"], [image], retain_graph=True)
+            self._backward(losses["adversarial"], [image], retain_graph=True)
         losses["discriminator_fake"] = self.adversarial.discriminator(fake_logits, real=False)
         self._backward(losses["discriminator_fake"], weights)
         real_logits = self.discriminator(gt)
@@ -288,10 +282,6 @@ class GANFinetuner(LightningModule):
     def _without_ddp_hooks(self) -> AbstractContextManager[None]:
         wrapped = self.trainer.strategy.model
         return wrapped.no_sync() if isinstance(wrapped, DistributedDataParallel) else nullcontext()
-
-    def _convolutions(self) -> AbstractContextManager[object]:
-        exact = self.device.type == "cpu" and not torch.is_autocast_enabled("cpu")
-        return FastConvolutions() if self.fast_convolutions and exact else nullcontext()
 
     @contextmanager
     def _reproducible_draws(self) -> Iterator[None]:

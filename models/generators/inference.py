@@ -65,7 +65,7 @@ def prepare_for_inference(
     """A copy of a generator that infers fast, on one device and in one precision.
 
     On the processor in float32, RRDBNet, SRVGGNetCompact and SwinIR run on kernels of their own
-    (`models.generators.cpu`). Anything else runs on PyTorch's, channels-last; on a GPU, the
+    (`kernels`). Anything else runs on PyTorch's, channels-last; on a GPU, the
     attention's heads are filled up to a size that fused kernels take.
 
     Args:
@@ -99,8 +99,9 @@ def _on_own_kernels(generator: nn.Module) -> nn.Module | None:
     if not isinstance(generator, RRDBNet | SRVGGNetCompact | SwinIR):
         return None
     # Here, since Numba takes long to import.
-    from models.generators.cpu.convolutional import FastRRDBNet, FastSRVGGNet
-    from models.generators.cpu.swinir import FastSwinIR
+    from models.generators.fast_rrdbnet import FastRRDBNet
+    from models.generators.fast_srvgg import FastSRVGGNet
+    from models.generators.fast_swinir import FastSwinIR
 
     if any(parameter.device.type != "cpu" for parameter in generator.parameters()):
         generator = copy.deepcopy(generator).cpu()

@@ -5,7 +5,6 @@ import torch
 
 from desra.errors import InputError
 from desra.images import to_tensor
-from desra.jit import compiled, run_parallel
 from desra.texture import gaussian_window, texture_distance, texture_distance_torch
 from tests.reference.plain_detection import plain_distance
 
@@ -134,20 +133,3 @@ def test_nan_is_refused():
     broken[0, 1, 5, 5] = torch.nan
     with pytest.raises(InputError, match="NaN"):
         texture_distance(image, broken)
-
-
-def test_code_without_a_file_is_compiled_without_a_cache():
-    # Numba finds no place for its cache, as where no folder can be written.
-    space: dict = {}
-    exec("def double(x):\n    return 2 * x", space)
-    assert compiled(space["double"])(21) == 42
-
-
-def test_parallel_calls_keep_their_order():
-    threads = torch.get_num_threads()
-    try:
-        torch.set_num_threads(3)
-        assert run_parallel(pow, [(2, n) for n in range(20)]) == [2**n for n in range(20)]
-        assert run_parallel(pow, []) == []
-    finally:
-        torch.set_num_threads(threads)

@@ -22,7 +22,6 @@ from torch.nn import functional as F
 from callbacks.checkpoints import WholeCheckpoints
 from desra.errors import InputError
 from desra.ldl import artifact_map
-from models import convolution
 from models.discriminators import UNetDiscriminator
 from models.finetuner import GANFinetuner
 from models.generators import RRDBNet, load_generator, write_generator
@@ -47,19 +46,14 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 # The mathematics of a step
 
 
-@pytest.mark.parametrize("fast_convolutions", [False, True])
-def test_steps_equal_plain_pytorch(
-    fast_convolutions: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_steps_equal_plain_pytorch() -> None:
     """Three iterations written out, with separate passes and nothing shared between them."""
-    monkeypatch.setattr(convolution.mode, "FEWEST_TILES", 1)
     batches = make_batches(3)
     module = make_finetuner(
         normed=False,
         clip_norm=0.5,
         milestones=[2],
         gamma=0.1,
-        fast_convolutions=fast_convolutions,
     )
     generator, discriminator = copy.deepcopy(module.generator), copy.deepcopy(module.discriminator)
     average = copy.deepcopy(generator)

@@ -1,30 +1,21 @@
-"""RRDBNet and SRVGGNetCompact on `WinogradConvolution`, without intermediate copies."""
+"""RRDBNet on Winograd convolutions, without intermediate copies."""
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
-from models.generators.cpu.upsampling import NearestUpsampling
-from models.generators.cpu.winograd import Addend, FeatureMap, WinogradConvolution, round_up
-from models.generators.cpu.winograd_tiles import LANES
+from kernels.vectors import round_up
+from kernels.winograd_tiles import LANES
+from models.generators.fast_convolution import (
+    Addend,
+    FeatureMap,
+    NearestUpsampling,
+    PerImage,
+    WinogradConvolution,
+)
 from models.generators.rrdbnet import NEGATIVE_SLOPE, RESIDUAL_SCALE, DenseBlock, RRDBNet
 from models.generators.shapes import crop, pad_to_multiple
-from models.generators.srvgg import SRVGGNetCompact
-
-
-class PerImage(nn.Module):
-    """A network that takes one image at a time, as ``(channels, H, W)``."""
-
-    def forward(self, lr: Tensor) -> Tensor:
-        """``(B, channels, H, W)`` float32 to ``(B, channels, H·scale, W·scale)``."""
-        if len(lr) == 1:  # a copy less, of the largest tensor there is
-            return self.upscale(lr[0])[None]
-        return torch.stack([self.upscale(image) for image in lr])
-
-    def upscale(self, image: Tensor) -> Tensor:
-        raise NotImplementedError
 
 
 class _DenseBlock:
@@ -96,41 +87,3 @@ class FastRRDBNet(PerImage):
             third(three, one, Addend(three, RESIDUAL_SCALE), Addend(one, 1.0))
         self.after_trunk(one, shallow, addends=(Addend(shallow, 1.0),))
         return shallow
-
-
-class FastSRVGGNet(PerImage):
-    """An `SRVGGNetCompact` for inference in float32."""
-
-    def __init__(self, network: SRVGGNetCompact) -> None:
-        super().__init__()
-        self.scale = network.scale
-        *convolutions, last = network.convolutions
-        self.body = [
-            WinogradConvolution(conv, slope=_slope(activation))
-            for conv, activation in zip(convolutions, network.activations, strict=True)
-        ]
-        self.last = WinogradConvolution(last)
-        self.features = last.in_channels
-        self.residuals = last.out_channels
-
-    def upscale(self, image: Tensor) -> Tensor:
-        """``(channels, H, W)`` to ``(channels, H·scale, W·scale)``."""
-        x = FeatureMap.of(image)
-        here, there = (FeatureMap.empty(x.height, x.width, self.features) for _ in range(2))
-        self.body[0](x, here)
-        for conv in self.body[1:]:
-            conv(here, there)
-            here, there = there, here
-        del there
-        output = FeatureMap.empty(x.height, x.width, self.residuals)
-        self.last(here, output)
-        del here
-        upscaled = F.pixel_shuffle(output.image[: self.residuals], self.scale)
-        del output
-        return upscaled.add_(F.interpolate(image[None], scale_factor=float(self.scale))[0])
-
-
-def _slope(activation: nn.Module) -> float | Tensor:
-    if isinstance(activation, nn.PReLU):
-        return activation.weight
-    return activation.negative_slope if isinstance(activation, nn.LeakyReLU) else 0.0

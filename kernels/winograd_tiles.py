@@ -19,15 +19,8 @@ from numba import types
 from numba.core import cgutils
 from numpy.typing import NDArray
 
-from models.generators.cpu.simd import (
-    FLOAT,
-    INT,
-    Vectors,
-    emitting,
-    integers,
-    offset,
-    vector_code,
-)
+from kernels.compilation import vector_code
+from kernels.vectors import FLOAT, INT, Vectors, emitting, integers, offset
 
 INNER, OUTER = 0.75, 1.5
 """The points are 0, ±`INNER`, ±`OUTER` and ∞."""

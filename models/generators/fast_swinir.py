@@ -1,20 +1,105 @@
-"""SwinIR on fused layers and Winograd convolutions."""
+"""SwinIR on compiled Swin layers and Winograd convolutions."""
 
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable
 from typing import cast
 
+import numpy as np
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.generators.cpu.convolutional import PerImage
-from models.generators.cpu.swin_layer import FastSwinLayer
-from models.generators.cpu.upsampling import NearestUpsampling
-from models.generators.cpu.winograd import Addend, FeatureMap, WinogradConvolution
+from kernels.swin_layer import SwinWeights, apply_swin_layer
+from kernels.vectors import PANEL, round_up
+from models.generators.fast_convolution import (
+    Addend,
+    Array,
+    FeatureMap,
+    NearestUpsampling,
+    PerImage,
+    WinogradConvolution,
+)
 from models.generators.shapes import crop, pad_to_multiple
 from models.generators.swinir import SwinIR
+from models.generators.swinir_blocks import MASKED, SwinLayer
+
+
+class FastSwinLayer:
+    """A `SwinLayer` for inference.
+
+    What can be is put into the weights: the normalisations' own weights, the attention's scale, and
+    biases as one more row, which meets a one in the input. Heads are filled up with zeros to a
+    multiple of `PANEL` channels.
+    """
+
+    def __init__(self, layer: SwinLayer) -> None:
+        attention = layer.attn
+        self.window = layer.window
+        self.shift = layer.shift
+        self.heads = attention.heads
+        dim = attention.proj.out_features
+        size = dim // self.heads
+        self.size = round_up(size, PANEL)
+        weight, bias = _normalised(attention.qkv, layer.norm1)
+        qkv = torch.zeros(3, self.heads, self.size, dim + 1, dtype=torch.float64)
+        qkv[:, :, :size, :-1] = weight.view(3, self.heads, size, dim)
+        qkv[:, :, :size, -1] = bias.view(3, self.heads, size)
+        qkv[0] *= attention.scale
+        proj = torch.zeros(dim, self.heads, self.size, dtype=torch.float64)
+        proj[:, :, :size] = attention.proj.weight.detach().view(dim, self.heads, size)
+        weight, bias = _normalised(layer.mlp.fc1, layer.norm2)
+        self.weights = SwinWeights(
+            qkv=_panels(qkv.flatten(0, 2)),
+            proj=_panels(proj.flatten(1)),
+            proj_bias=attention.proj.bias.detach().float().numpy().copy(),
+            fc1=_panels(torch.cat([weight, bias[:, None]], dim=1)),
+            fc2=_panels(layer.mlp.fc2.weight.detach().double()),
+            fc2_bias=layer.mlp.fc2.bias.detach().float().numpy().copy(),
+            epsilons=np.array([layer.norm1.eps, layer.norm2.eps], np.float32),
+            biases=self._biases(attention.bias()[0].detach().float()),
+        )
+
+    def _biases(self, bias: Tensor) -> Array:
+        """What is added to the attention, ``(cases, heads, positions, columns)``.
+
+        The case says whether a window is the last of its column (2) and of its row (1), where the
+        cyclic shift has brought opposite edges together. Columns beyond the positions are −∞.
+        """
+        positions = self.window**2
+        cases = 4 if self.shift else 1
+        table = torch.full((cases, self.heads, positions, round_up(positions, PANEL)), -math.inf)
+        wrapped = torch.arange(self.window) >= self.window - self.shift
+        for case in range(cases):
+            below, right = wrapped & bool(case & 2), wrapped & bool(case & 1)
+            side = (2 * below.int()[:, None] + right.int()[None, :]).flatten()
+            mask = torch.where(side[:, None] == side[None, :], 0.0, MASKED)
+            table[case, :, :, :positions] = bias + mask
+        return table.numpy()
+
+    def __call__(self, features: FeatureMap) -> None:
+        """Apply the layer to the first channels of a map, in place."""
+        size = features.height, features.width
+        apply_swin_layer(features.pixels, size, self.window, self.shift, self.size, self.weights)
+
+
+def _normalised(linear: nn.Linear, norm: nn.LayerNorm) -> tuple[Tensor, Tensor]:
+    """Weight and bias in float64 of a linear layer with the affine part of a norm before it."""
+    weight = linear.weight.detach().double()
+    bias = weight @ norm.bias.detach().double()
+    if linear.bias is not None:
+        bias += linear.bias.detach().double()
+    return weight * norm.weight.detach().double(), bias
+
+
+def _panels(weight: Tensor) -> Array:
+    """``(out, in)`` weights as ``(panels, in, PANEL)`` float32, filled up with zeros."""
+    out, inputs = weight.shape
+    filled = weight.new_zeros(round_up(out, PANEL), inputs)
+    filled[:out] = weight
+    return filled.float().view(-1, PANEL, inputs).transpose(1, 2).contiguous().numpy()
 
 
 class _Convolutions:

@@ -1,12 +1,9 @@
-"""Vector code for Numba kernels: what its own loops would leave to luck is written as LLVM IR.
+"""Vector instructions for kernels, written as LLVM IR where Numba's loops leave them to luck.
 
 Numba's ``@intrinsic`` lets a function emit LLVM's vector instructions, which the compiler maps to
 the registers of the processor at hand (AVX2, AVX-512, NEON, …). Only what the fast kernels spend
 their time in is written so; the loops around it are ordinary Numba. Addresses are integers; they
 and strides count bytes.
-
-Numba caches compiled kernels on disk, and makes them anew when the file changes that holds the
-kernel; after a change here, the ``__pycache__`` beside this file has to go.
 """
 
 from __future__ import annotations
@@ -17,9 +14,10 @@ from typing import Any
 
 import llvmlite.binding
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.core import cgutils
-from numba.extending import intrinsic
+
+from kernels.compilation import vector_code
 
 PANEL = 16
 """Columns of a matrix that are stored side by side, and multiplied at once."""
@@ -134,29 +132,9 @@ def emitting(emit: Callable[..., None], *arguments: types.Type) -> tuple[Any, An
     return types.void(*arguments), generate
 
 
-def kernel(*, parallel: bool = False, fastmath: frozenset[str] = frozenset()) -> Any:
-    """A decorator that compiles a function with Numba at its first call.
-
-    The machine code is kept on disk, unless there is no folder for it that can be written.
-
-    Args:
-        parallel: run its ``prange`` on several threads (`numba_threads`).
-        fastmath: LLVM's freedoms with arithmetic that it may take.
-    """
-    options: dict[str, Any] = {"nogil": True, "parallel": parallel, "fastmath": set(fastmath)}
-
-    def compile_function(function: Callable[..., Any]) -> Any:
-        try:
-            return njit(cache=True, **options)(function)
-        except RuntimeError:
-            return njit(**options)(function)
-
-    return compile_function
-
-
-def vector_code(function: Callable[..., tuple[Any, Any]]) -> Any:
-    """A function for kernels out of one that returns `emitting` (Numba's ``@intrinsic``, typed)."""
-    return intrinsic(function)
+def round_up(count: int, multiple: int) -> int:
+    """The least multiple that is not below a count."""
+    return -(-count // multiple) * multiple
 
 
 def integers(count: int) -> tuple[types.Type, ...]:

@@ -1,4 +1,4 @@
-"""Runs of masks and the regions they form, by compiled loops on a CPU."""
+"""Runs of masks and the 8-connected regions that they form."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from desra.jit import compiled, run_parallel
+from kernels.compilation import compiled
+from kernels.threads import run_parallel
 
 Array = NDArray[Any]
 
@@ -38,7 +39,7 @@ def paint(line: Array, start: Array, stop: Array, values: Array, size: tuple[int
     return painted
 
 
-@compiled
+@compiled()
 def _paint(line: Array, start: Array, stop: Array, values: Array, painted: Array) -> None:
     for i in range(line.size):
         if values[i]:
@@ -46,7 +47,7 @@ def _paint(line: Array, start: Array, stop: Array, values: Array, painted: Array
                 painted[line[i], x] = values[i]
 
 
-@compiled
+@compiled()
 def _connected_runs(mask: Array, value: bool) -> tuple[Array, Array, Array, int]:
     """Line, edges (start and stop by turns) and region of every run; number of regions."""
     offsets, edges = _find_edges(mask, value)
@@ -65,7 +66,7 @@ def _connected_runs(mask: Array, value: bool) -> tuple[Array, Array, Array, int]
     return line, edges, parent, count
 
 
-@compiled
+@compiled()
 def _find_edges(mask: Array, value: bool) -> tuple[Array, Array]:
     """Number of runs before each row, and the columns where runs start and stop."""
     height, width = mask.shape
@@ -96,7 +97,7 @@ def _find_edges(mask: Array, value: bool) -> tuple[Array, Array]:
     return offsets, edges[:found]
 
 
-@compiled
+@compiled()
 def _join(offsets: Array, edges: Array) -> Array:
     """For every run, an earlier run of its region, or itself if it is the first."""
     parent = np.arange(offsets[-1])
@@ -114,7 +115,7 @@ def _join(offsets: Array, edges: Array) -> Array:
     return parent
 
 
-@compiled
+@compiled()
 def _root(parent: Array, run: int) -> int:
     while parent[run] != run:
         parent[run] = parent[parent[run]]

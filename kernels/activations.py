@@ -1,4 +1,4 @@
-"""Softmax and GELU in vectors, for Numba kernels."""
+"""Softmax and GELU in vector instructions, for use in kernels."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from collections.abc import Callable
 from llvmlite import ir
 from numba.core import cgutils
 
-from models.generators.cpu.simd import FLOAT, INT, Vectors, emitting, integers, vector_code
+from kernels.compilation import vector_code
+from kernels.vectors import FLOAT, INT, Vectors, emitting, integers
 
 LANES = 8
 """Values handled at once; counts are multiples of this."""

@@ -1,4 +1,4 @@
-"""The texture distance on a CPU: from 8-bit pixels to the distance in one pass, in float64.
+"""Texture distance of 8-bit images in one pass, in float64 (DeSRA, ICML 2023, equation 7).
 
 An image is cut into tiles whose intermediate values stay in the cache, and nothing but the distance
 is written. Weights and window are constants of the compiled code, so that its inner loops are
@@ -15,7 +15,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from desra.jit import compiled, inlined, run_parallel
+from kernels.compilation import CONTRACT, compiled, inlined
+from kernels.threads import run_parallel
 
 Array = NDArray[Any]
 
@@ -76,7 +77,7 @@ def adjust_distances(distance: Array, labels: Array, weights: Array) -> Array:
     return adjusted
 
 
-@compiled
+@compiled(CONTRACT)
 def _adjust(weights: Array, labels: Array, distance: Array, adjusted: Array) -> None:
     for i in range(labels.size):
         adjusted[i] = min(weights[labels[i]] * distance[i], 1.0)
@@ -91,7 +92,7 @@ def _band_kernel(
     radius = len(half_window) - 1
     pitch = -(-(TILE_COLUMNS + 2 * radius) // 8) * 8  # whole vectors: no scalar rest
 
-    @compiled
+    @compiled(CONTRACT)
     def band(mse_sr: Array, gan_sr: Array, distance: Array, first: int, last: int) -> None:
         levels = np.zeros((TILE_ROWS + 2 * radius, pitch))
         squares = np.zeros((TILE_ROWS + 2 * radius, pitch))

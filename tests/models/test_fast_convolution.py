@@ -1,4 +1,3 @@
-import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -6,10 +5,7 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional as F
 
-from models.generators.cpu.activations import gelus, softmax_row
-from models.generators.cpu.simd import kernel
-from models.generators.cpu.winograd import Addend, FeatureMap, WinogradConvolution, numba_threads
-from models.generators.cpu.winograd_tiles import transform_weights
+from models.generators.fast_convolution import Addend, FeatureMap, WinogradConvolution
 
 
 def image(generator, *shape):
@@ -136,8 +132,6 @@ def test_any_number_of_threads_gives_the_same():
             target = FeatureMap.empty(40, 50, 16)
             conv(x, target)
             results.append(target.tensor)
-            with numba_threads() as used:
-                assert 1 <= used <= threads
     finally:
         torch.set_num_threads(before)
     assert torch.equal(*results)
@@ -156,40 +150,3 @@ def test_any_number_of_threads_gives_the_same():
 def test_other_convolutions_are_refused(conv):
     with pytest.raises(ValueError, match="plain 3×3 or 1×1"):
         WinogradConvolution(conv)
-
-
-def test_transformed_weights_of_a_constant():
-    # A convolution of ones with ones is 9 everywhere: the products' sum over any output.
-    products = transform_weights(np.ones((2, 3, 3, 3), np.float32))
-    assert products.shape == (36, 3, 2)
-    assert np.ptp(products.reshape(36, -1), axis=1).max() == 0
-
-
-@kernel()
-def _softmax(values, biases):
-    for row in range(values.shape[0]):
-        softmax_row(values[row].ctypes.data, biases[row].ctypes.data, values.shape[1])
-
-
-@kernel()
-def _gelu(values):
-    gelus(values.ctypes.data, values.size)
-
-
-def test_softmax_with_biases():
-    rng = np.random.default_rng(0)
-    values = (40 * rng.normal(size=(50, 24))).astype(np.float32)
-    biases = rng.normal(size=(50, 24)).astype(np.float32)
-    biases[:, 20:] = -np.inf
-    expected = torch.from_numpy(values).double().add(torch.from_numpy(biases)).softmax(1)
-    _softmax(values, biases)
-    np.testing.assert_allclose(values, expected.numpy(), atol=2e-6)
-    np.testing.assert_allclose(values.sum(1), 1, atol=1e-6)
-
-
-def test_gelu():
-    values = np.concatenate([np.linspace(-12, 12, 4001), np.zeros(7)]).astype(np.float32)
-    values = np.ascontiguousarray(values[: values.size // 8 * 8])
-    expected = F.gelu(torch.from_numpy(values).double()).numpy()
-    _gelu(values)
-    np.testing.assert_allclose(values, expected, atol=1e-6)
