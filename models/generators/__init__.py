@@ -1,15 +1,21 @@
 """Generators: networks with the releases' own keys and shapes, their files, and fast inference."""
 
+from models.generators.elan import ELAN
 from models.generators.inference import prepare_for_inference
 from models.generators.loading import load_generator, write_generator
+from models.generators.rcan import RCAN
 from models.generators.rrdbnet import RRDBNet
+from models.generators.rrdbnet_ps import RRDBPSNet
 from models.generators.srvgg import SRVGGNetCompact
 from models.generators.swinir import SwinIR
 from models.generators.zoo import ZOO, resolve_weights
 
 __all__ = [
+    "ELAN",
+    "RCAN",
     "ZOO",
     "RRDBNet",
+    "RRDBPSNet",
     "SRVGGNetCompact",
     "SwinIR",
     "load_generator",

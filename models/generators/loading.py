@@ -15,21 +15,29 @@ from torch import Tensor, nn
 
 from desra.checkpoints import SAFETENSORS, Checkpoint, NamedState, read_checkpoint, write_state
 from desra.errors import InputError
+from models.generators.elan import ELAN
 from models.generators.ncnn import is_pair, read_ncnn
 from models.generators.onnx_import import SUFFIX as ONNX
 from models.generators.onnx_import import read_onnx
+from models.generators.rcan import RCAN
 from models.generators.rrdbnet import RRDBNet
 from models.generators.rrdbnet_keys import KeyStyle, from_basicsr, key_style
+from models.generators.rrdbnet_ps import RRDBPSNet
 from models.generators.srvgg import SRVGGNetCompact
 from models.generators.swinir import SwinIR
 from models.generators.zoo import resolve_weights
 
 log = logging.getLogger(__name__)
 
-ARCHITECTURES: tuple[type[RRDBNet | SRVGGNetCompact | SwinIR], ...] = (
+Architecture = type[RRDBNet | RRDBPSNet | SRVGGNetCompact | SwinIR | RCAN | ELAN]
+
+ARCHITECTURES: tuple[Architecture, ...] = (
     RRDBNet,
+    RRDBPSNet,
     SRVGGNetCompact,
     SwinIR,
+    RCAN,
+    ELAN,
 )
 """Each recognises its states, and builds itself from one."""
 
@@ -52,18 +60,18 @@ class SourceLayout:
 def load_generator(weights: str | Path, *, key: str | None = None, **options: Any) -> nn.Module:
     """The generator that a file of weights holds.
 
-    Architecture and sizes are read from keys and shapes: RRDBNet, SRVGGNetCompact or SwinIR, from
-    PyTorch's formats or safetensors; released files, checkpoints of finetuning (of which the
-    averaged weights are taken), and files with wrappers' prefixes. RRDBNet and SRVGGNetCompact
-    also from ncnn's pairs and from ONNX, where they are recognised in the graph. What none of
-    these is, spandrel is asked for where it is installed.
+    Architecture and sizes are read from keys and shapes (see `ARCHITECTURES`), from PyTorch's
+    formats or safetensors; released files, checkpoints of finetuning (of which the averaged weights
+    are taken), and files with wrappers' prefixes. RRDBNet and SRVGGNetCompact also from ncnn's
+    pairs and from ONNX, where they are recognised in the graph. What none of these is, spandrel is
+    asked for where it is installed.
 
     Args:
         weights: a file (of an ncnn pair, either), or a name of `models.generators.zoo`.
         key: which of a file's states (``"params"``, ``"generator"``); None for the most wanted one.
         options: what no key tells: ``activation`` of an SRVGGNetCompact without slopes
-            (`SRVGGNetCompact.from_state`), ``img_range`` of a SwinIR (`SwinIR.from_state`). Files
-            written by `write_generator` say it.
+            (`SRVGGNetCompact.from_state`), ``img_range`` of a SwinIR, an RCAN or an ELAN
+            (`SwinIR.from_state`). Files written by `write_generator` say it.
 
     Returns:
         the network in evaluation mode, float32, with ``.scale``, ``.multiple`` and
@@ -108,7 +116,7 @@ def _from_graph(path: Path) -> Checkpoint | None:
 
 
 def _build(
-    architecture: type[RRDBNet | SRVGGNetCompact | SwinIR],
+    architecture: Architecture,
     state: NamedState,
     checkpoint: Checkpoint,
     options: Mapping[str, Any],

@@ -158,8 +158,9 @@ class RRDBNet(nn.Module):
     def recognises(cls, state: Mapping[str, Tensor]) -> bool:
         """Whether ``state`` is of this architecture, with the names of any release."""
         wanted = {"conv_first.weight", "body.0.rdb1.conv5.weight", "conv_last.weight"}
-        # ESRGAN+ adds 1×1 convolutions.
-        return to_basicsr(state).keys() >= wanted and not any("conv1x1" in key for key in state)
+        # ESRGAN+ adds 1×1 convolutions, RRDBPSNet enlarges by pixel shuffling.
+        others = any("conv1x1" in key or key.startswith("upsample.") for key in state)
+        return to_basicsr(state).keys() >= wanted and not others
 
     @classmethod
     def from_state(cls, state: Mapping[str, Tensor]) -> Self:
