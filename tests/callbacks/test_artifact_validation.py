@@ -150,7 +150,6 @@ def test_lpips_of_the_whole_image_and_of_a_part(random_alexnet: None) -> None:
 def no_backbone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine without the backbone's weights and without a network."""
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
-    monkeypatch.setattr("desra.download._ATTEMPTS", 1)
     for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     monkeypatch.delenv("no_proxy", raising=False)

@@ -64,14 +64,6 @@ def test_other_bytes_than_the_release_has_are_refused(server, cache, monkeypatch
     assert not list(cache.glob("*.pth"))
 
 
-def test_without_a_known_checksum_the_first_download_sets_it(server, monkeypatch):
-    serve(monkeypatch, server[0], sha256=None)
-    path = resolve_weights("swinir-m-gan")
-    path.write_bytes(b"changed")
-    with pytest.raises(InputError, match="SHA-256"):
-        resolve_weights("swinir-m-gan")
-
-
 def test_an_existing_file_wins(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "swinir-m-gan").write_bytes(b"mine")
