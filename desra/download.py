@@ -105,7 +105,7 @@ def _reason(error: Exception) -> str:
     """One line about a failed request; the library's own names its classes and objects."""
     import requests
 
-    if isinstance(error, requests.HTTPError):
+    if isinstance(error, requests.HTTPError) and error.response is not None:
         return f"HTTP {error.response.status_code} {error.response.reason}"
     if isinstance(error, requests.Timeout) or "timed out" in str(error):
         return "no answer in time"
