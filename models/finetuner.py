@@ -22,7 +22,13 @@ from desra.errors import InputError
 from desra.pseudo_gt import compose
 from models.discriminators import load_discriminator
 from models.generators import load_generator
-from models.losses import AdversarialLoss, ArtifactLoss, PerceptualLoss, PixelLoss
+from models.losses import (
+    AdversarialLoss,
+    ArtifactLoss,
+    NegativeLoss,
+    PerceptualLoss,
+    PixelLoss,
+)
 from models.updates import JointUpdate, average_across_ranks
 from models.upscaler import Upscaler
 
@@ -55,6 +61,8 @@ class GANFinetuner(LightningModule):
         perceptual: distance of VGG19 features; a run stops where its weights cannot be had.
         adversarial: loss on the discriminator's logits.
         artifact: LDL's term; costs a forward pass of the averaged generator.
+        negative: HGGT's term, for batches with negatives; in those of DeSRA GAN-SR is the negative
+            and MSE-SR the positive, inside the mask.
         generator_weights: file or name of the generator's weights, for ``generator`` and for the
             record of the run.
         discriminator_weights: file or name of a trained U-Net discriminator.
@@ -86,6 +94,7 @@ class GANFinetuner(LightningModule):
         perceptual: PerceptualLoss | None = None,
         adversarial: AdversarialLoss | None = None,
         artifact: ArtifactLoss | None = None,
+        negative: NegativeLoss | None = None,
         generator_weights: str | None = None,
         discriminator_weights: str | None = None,
         discriminator_warmup: int = 0,
@@ -111,6 +120,7 @@ class GANFinetuner(LightningModule):
             "perceptual": perceptual,
             "adversarial": adversarial,
             "artifact": artifact,
+            "negative": negative,
         }
         self.save_hyperparameters(ignore=["generator", "discriminator", *terms])
         self.save_hyperparameters({name: term and term.settings for name, term in terms.items()})
@@ -128,7 +138,7 @@ class GANFinetuner(LightningModule):
         self.discriminator = discriminator if adversarial is not None else None
         self.to(memory_format=self.memory_format)
         self.pixel, self.low_frequency, self.perceptual = pixel, low_frequency, perceptual
-        self.adversarial, self.artifact = adversarial, artifact
+        self.adversarial, self.artifact, self.negative = adversarial, artifact, negative
         self.ema = AveragedModel(self.generator, multi_avg_fn=get_ema_multi_avg_fn(ema_decay))
         self.ema.requires_grad_(False)
         self.ema.n_averaged.fill_(1)  # the average starts from the given weights, not from step 1
@@ -211,7 +221,8 @@ class GANFinetuner(LightningModule):
             with torch.set_grad_enabled(self.warmup_left == 0):
                 output = self.generator(lr)
             image = output.detach().float().requires_grad_()
-            losses = self._image_losses(image, gt, sharp, lr) | self._adversarial_losses(image, gt)
+            losses = self._image_losses(image, gt, sharp, batch)
+            losses |= self._adversarial_losses(image, gt)
             if self.warmup_left == 0:
                 output.backward(image.grad.to(output.dtype))
         self._remember(losses)
@@ -226,7 +237,7 @@ class GANFinetuner(LightningModule):
         return compose(batch["mse_sr"], batch["gan_sr"], batch["mask"], self.feather)
 
     def _image_losses(
-        self, image: Tensor, gt: Tensor, sharp: Tensor, lr: Tensor
+        self, image: Tensor, gt: Tensor, sharp: Tensor, batch: Batch
     ) -> dict[str, Tensor]:
         """Terms that compare output and target; their gradient is added to ``image.grad``."""
         if self.warmup_left > 0:
@@ -238,10 +249,12 @@ class GANFinetuner(LightningModule):
             losses["low_frequency"] = self.low_frequency(image, sharp)
         if self.artifact is not None:
             with torch.no_grad():
-                stable_output = self.ema(lr)
+                stable_output = self.ema(self._in_memory_format(batch["lr"]))
             losses["artifact"] = self.artifact(image, gt, stable_output)
         if self.perceptual is not None:
             losses["perceptual"] = self.perceptual(image, sharp)
+        if self.negative is not None:
+            losses["negative"] = self.negative(image, batch)
         if losses:
             self._backward(torch.stack(list(losses.values())).sum(), [image])
         return losses
