@@ -3,22 +3,19 @@
     python benchmarks/detectors.py [--threads 2] [--side 1024] [--detectors desra ldl ssim niqe]
 
 Each detector makes a mask of the same made pair, in turn; times are medians. LPIPS and DISTS need
-their backbones' weights, which are fetched on first use. NIQE takes any model if there is none of
-the user's: it decides the scores and not the time. A detector that cannot be had is named and left
-out. The GPU is measured where there is one.
+their backbones' weights, which are fetched on first use. A detector that
+cannot be had is named and left out. The GPU is measured where there is one.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from statistics import median
 
-import numpy as np
 import torch
 from rich.console import Console
 from rich.table import Table
@@ -26,7 +23,6 @@ from rich.table import Table
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks.detection import _make_pair, _tensor
-from desra import niqe
 from desra.detectors import (
     ArtifactDetector,
     Detector,
@@ -38,14 +34,13 @@ from desra.detectors import (
     SSIMDetector,
 )
 from desra.errors import InputError
-from desra.niqe import FEATURES, PristineModel
 
 DETECTORS: Mapping[str, Callable[[], Detector]] = {
     "desra": ArtifactDetector,
     "desra, rougher": lambda: ArtifactDetector(direction="rougher"),
     "ldl": LDLDetector,
     "ssim": SSIMDetector,
-    "niqe": lambda: NIQEDetector(_niqe_model()),
+    "niqe": NIQEDetector,
     "lpips": LPIPSDetector,
     "dists": DISTSDetector,
     "ensemble": lambda: Ensemble({"desra": ArtifactDetector(), "ssim": SSIMDetector()}),
@@ -95,15 +90,6 @@ def _table(seconds: Mapping[str, float], megapixels: float, title: str) -> Table
         relative = f"{value / seconds['desra']:.1f}x" if "desra" in seconds else ""
         table.add_row(name, f"{1e3 * value / megapixels:.1f}", relative)
     return table
-
-
-def _niqe_model() -> Path:
-    """The user's model, or one of any kind: it decides the scores, and not the time."""
-    if niqe.default_model().is_file():
-        return niqe.default_model()
-    path = Path(tempfile.mkdtemp(), "niqe.npz")
-    PristineModel(np.zeros(FEATURES), np.eye(FEATURES)).save(path)
-    return path
 
 
 if __name__ == "__main__":

@@ -125,18 +125,3 @@ def _labelled(match: Match, labels: Sequence[Path], gt_root: str | Path) -> Matc
         names = " and ".join(path.name for path in labels)
         return replace(match, error=f"{names} are labels of one image; keep one of them")
     return replace(match, paths={**match.paths, "gt_mask": labels[0]})
-
-
-class CleanImages(ImageFolders):
-    """The images of one folder, of any depth.
-
-    Args:
-        root: the folder, or one image.
-        num_workers: see `ImageFolders`.
-
-    Raises:
-        InputError: it does not exist, or holds no image.
-    """
-
-    def __init__(self, root: str | Path, num_workers: int | None = None) -> None:
-        super().__init__({"image": root}, None, num_workers)

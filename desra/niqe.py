@@ -1,5 +1,5 @@
-"""Statistics of natural images by which NIQE judges patches (Mittal et al., "Making a 'Completely
-Blind' Image Quality Analyzer", IEEE SPL 2013), and the model fitted to clean images.
+"""NIQE's features of patches and its model of clean images (Mittal et al., "Making a 'Completely
+Blind' Image Quality Analyzer", IEEE SPL 2013).
 
 Everything is float64 and made of torch's operations, so that it is the same on every device.
 """
@@ -19,14 +19,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from desra.download import cache_dir
 from desra.errors import InputError
-from desra.files import atomic_path
 
 PATCH_SIZE = 96
 FEATURES = 36
-SHARPNESS = 0.75
-"""A patch is pristine if it is sharper than this share of the image's sharpest (section II-B)."""
+PUBLISHED_MODEL = Path(__file__).parent / "data" / "niqe_pris_params.npz"
+"""The authors' Gaussian of clean patches of 96×96, as BasicSR distributes it."""
 
 _WINDOW_SIZE, _WINDOW_SIGMA = 7, 7 / 6
 _SHIFTS = ((0, 1), (1, 0), (1, 1), (1, -1))
@@ -41,15 +39,15 @@ def luma(images: Tensor) -> Tensor:
     return ((images.double() * weights).sum(1) + 16).round()
 
 
-def normalised(plane: Tensor) -> tuple[Tensor, Tensor]:
+def normalised(plane: Tensor) -> Tensor:
     """Levels without their local mean, over their local deviation (equations 1 to 3).
 
     Args:
         plane: ``(B, H, W)`` levels of 0 to 255.
 
     Returns:
-        the normalised levels, and the deviation σ under a Gaussian window of 7×7; both
-        ``(B, H, W)``. Borders are replicated.
+        ``(B, H, W)``; mean and deviation are those under a Gaussian window of 7×7, with replicated
+        borders.
     """
     offset = torch.arange(_WINDOW_SIZE, dtype=torch.float64) - _WINDOW_SIZE // 2
     weights = torch.exp(-(offset**2) / (2 * _WINDOW_SIGMA**2))
@@ -64,7 +62,7 @@ def normalised(plane: Tensor) -> tuple[Tensor, Tensor]:
     mean, mean_square = moments.unbind(1)
     deviation = (mean_square - mean.square()).abs().sqrt()
     levels = (plane - mean) / (deviation + 1)
-    return levels.masked_fill_(levels.abs() < _FLAT, 0), deviation
+    return levels.masked_fill_(levels.abs() < _FLAT, 0)
 
 
 def half_size(plane: Tensor) -> Tensor:
@@ -103,8 +101,8 @@ def patch_starts(length: int, patch_size: int, stride: int) -> list[int]:
 
 def patch_features(
     plane: Tensor, rows: Sequence[int], columns: Sequence[int], patch_size: int = PATCH_SIZE
-) -> tuple[Tensor, Tensor]:
-    """The 36 features of each patch, 18 at each of two scales (section II-C), and its sharpness.
+) -> Tensor:
+    """The 36 features of each patch, 18 at each of two scales (section II-C).
 
     At a scale: shape and mean scale of the normalised levels' asymmetric generalised Gaussian, then
     shape, mean, left and right scale of those of the products with each of four neighbours. A
@@ -117,22 +115,16 @@ def patch_features(
         patch_size: pixels a side, even.
 
     Returns:
-        features ``(len(rows), len(columns), 36)``, NaN for a patch without structure; and the mean
-        deviation of each patch ``(len(rows), len(columns))``.
+        ``(len(rows), len(columns), 36)``, NaN for a patch without structure.
     """
-    levels, deviation = normalised(plane[None])
-    smaller, _ = normalised(half_size(plane[None]))
+    levels, smaller = normalised(plane[None]), normalised(half_size(plane[None]))
     scales = [
         _scale_features(levels[0], rows, columns, patch_size),
         _scale_features(
             smaller[0], [y // 2 for y in rows], [x // 2 for x in columns], patch_size // 2
         ),
     ]
-    sharpness = torch.stack(
-        [deviation[0, y : y + patch_size, x : x + patch_size].mean() for y in rows for x in columns]
-    )
-    shape = (len(rows), len(columns))
-    return torch.cat(scales, 1).view(*shape, FEATURES), sharpness.view(shape)
+    return torch.cat(scales, 1).view(len(rows), len(columns), FEATURES)
 
 
 def _scale_features(
@@ -207,50 +199,34 @@ class PristineModel:
         squares = torch.einsum("...i,ij,...j->...", offset, inverse, offset)
         return squares.clamp_min(0).sqrt().nan_to_num(0)
 
-    def save(self, path: str | Path) -> None:
-        """Write a ``.npz`` that BasicSR's NIQE reads, too, whole or not at all."""
-        offset = np.arange(_WINDOW_SIZE) - _WINDOW_SIZE // 2
-        line = np.exp(-(offset**2) / (2 * _WINDOW_SIGMA**2))
-        window = np.outer(line, line) / line.sum() ** 2
-        with atomic_path(path) as temporary, open(temporary, "wb") as file:
-            np.savez(
-                file,
-                mu_pris_param=self.mean[None],
-                cov_pris_param=self.covariance,
-                gaussian_window=window,
-            )
-
-
-def default_model() -> Path:
-    """Where a model is written and read if no file is named: in `desra.download.cache_dir`."""
-    return cache_dir() / "niqe.npz"
-
 
 def read_model(path: str | Path) -> PristineModel:
-    """Read a pristine model: `PristineModel.save`'s, BasicSR's ``niqe_pris_params.npz``, or the
-    ``.mat`` of the original release.
+    """Read a pristine model: BasicSR's ``niqe_pris_params.npz``, or the ``.mat`` of the original
+    release.
 
     Raises:
         InputError: no such file, or another kind of file.
     """
     path = Path(path)
     if not path.is_file():
-        raise InputError(f"{path}: no such file; give a model that evaluate.py task=fit_niqe wrote")
+        raise InputError(f"{path}: no such file; leave detector.model out for the published one")
     try:
         arrays = _arrays(path)
     except (OSError, ValueError, BadZipFile) as error:
-        raise InputError(f"{path}: not a NIQE model ({error}); fit one by task=fit_niqe") from error
+        raise InputError(
+            f"{path}: not a NIQE model ({error}); give an .npz or .mat of one"
+        ) from error
     found = [
         next((arrays[name] for name in names if name in arrays), None)
         for names in (("mu_pris_param", "mu_prisparam"), ("cov_pris_param", "cov_prisparam"))
     ]
     if any(array is None for array in found):
-        raise InputError(f"{path}: it has no mu_pris_param and cov_pris_param; fit a NIQE model")
+        raise InputError(f"{path}: it has no mu_pris_param and cov_pris_param; give a NIQE model")
     mean, covariance = (np.asarray(array, np.float64) for array in found)
     if mean.size != FEATURES or covariance.shape != (FEATURES, FEATURES):
         raise InputError(f"{path}: a model of {mean.size} features; NIQE has {FEATURES}")
     if not (np.isfinite(mean).all() and np.isfinite(covariance).all()):
-        raise InputError(f"{path}: the model has values that are no numbers; fit it again")
+        raise InputError(f"{path}: the model has values that are no numbers; give another one")
     return PristineModel(mean.reshape(-1), covariance)
 
 
@@ -261,74 +237,6 @@ def _arrays(path: Path) -> dict[str, Any]:
         return loadmat(path)
     with np.load(path, allow_pickle=False) as archive:
         return {name: archive[name] for name in archive.files}
-
-
-@dataclass
-class FeatureSums:
-    """What of a set of patches decides their Gaussian; sets are joined without their patches.
-
-    Attributes:
-        count: patches.
-        mean: ``(36,)`` of their features.
-        scatter: ``(36, 36)``, sum of the outer products of deviations from the mean.
-    """
-
-    count: int
-    mean: NDArray[np.float64]
-    scatter: NDArray[np.float64]
-
-    @classmethod
-    def of(cls, features: NDArray[np.float64]) -> FeatureSums:
-        """Of features ``(N, 36)``."""
-        if not len(features):
-            return cls(0, np.zeros(FEATURES), np.zeros((FEATURES, FEATURES)))
-        mean = features.mean(0)
-        return cls(len(features), mean, (features - mean).T @ (features - mean))
-
-    def joined(self, other: FeatureSums) -> FeatureSums:
-        """Of both sets (Chan et al., 1979)."""
-        count = self.count + other.count
-        if not count:
-            return self
-        gap = other.mean - self.mean
-        mean = self.mean + gap * (other.count / count)
-        between = np.outer(gap, gap) * (self.count * other.count / count)
-        return FeatureSums(count, mean, self.scatter + other.scatter + between)
-
-    def model(self) -> PristineModel:
-        """The Gaussian, with the unbiased covariance.
-
-        Raises:
-            InputError: too few patches for a covariance of 36 features.
-        """
-        if self.count <= FEATURES:
-            raise InputError(
-                f"{self.count} sharp patches in all, too few for NIQE's {FEATURES} features; give "
-                "more or larger clean images"
-            )
-        return PristineModel(self.mean, self.scatter / (self.count - 1))
-
-
-def pristine_features(image: Tensor, patch_size: int = PATCH_SIZE) -> NDArray[np.float64]:
-    """Features ``(N, 36)`` of the sharp patches of a clean image, side by side from the top left.
-
-    Args:
-        image: uint8 RGB ``(3, H, W)``.
-        patch_size: pixels a side, even.
-
-    Raises:
-        InputError: the image is smaller than a patch.
-    """
-    plane = luma(image[None])[0]
-    height, width = plane.shape
-    check_size(height, width, patch_size)
-    rows, columns = (
-        list(range(0, length - patch_size + 1, patch_size)) for length in (height, width)
-    )
-    plane = plane[: rows[-1] + patch_size, : columns[-1] + patch_size]
-    features, sharpness = patch_features(plane, rows, columns, patch_size)
-    kept = features[(sharpness > SHARPNESS * sharpness.max()) & features.isfinite().all(-1)]
-    return kept.cpu().numpy()
 
 
 def check_size(height: int, width: int, patch_size: int) -> None:

@@ -16,9 +16,9 @@ from desra.files import file_digest
 from desra.images import quantize
 from desra.niqe import (
     PATCH_SIZE,
+    PUBLISHED_MODEL,
     PristineModel,
     check_size,
-    default_model,
     luma,
     patch_features,
     patch_starts,
@@ -37,8 +37,8 @@ class NIQEDetector(ScoreDetector):
     one's.
 
     Args:
-        model: file of the clean patches' Gaussian, see `desra.niqe.read_model`; None for
-            `desra.niqe.default_model`.
+        model: file of the clean patches' Gaussian, see `desra.niqe.read_model`; None for the
+            published one.
         threshold: a pixel of a higher score is a candidate. Clean patches score near 6, the root of
             the number of features.
         min_area: a region needs more pixels than this.
@@ -46,7 +46,7 @@ class NIQEDetector(ScoreDetector):
         stride: pixels from one patch to the next, even.
 
     Raises:
-        InputError: there is no model, or a setting cannot be used.
+        InputError: a setting cannot be used.
     """
 
     middle = 10.0
@@ -60,17 +60,14 @@ class NIQEDetector(ScoreDetector):
         stride: int = PATCH_SIZE // 2,
     ) -> None:
         super().__init__(threshold, min_area)
-        if model is None:
-            model = default_model()
-            if not model.is_file():
-                raise InputError(
-                    "detector=niqe has no model of clean images; fit one by `python evaluate.py "
-                    "task=fit_niqe data.root=CLEAN_IMAGES`, or give detector.model=FILE"
-                )
         check_size(patch_size, patch_size, patch_size)
         if stride < 2 or stride % 2:
             raise InputError(f"stride={stride}; give an even number of at least 2")
-        self.model, self.patch_size, self.stride = Path(model), patch_size, stride
+        self.model, self.patch_size, self.stride = (
+            Path(model or PUBLISHED_MODEL),
+            patch_size,
+            stride,
+        )
 
     @cached_property
     def pristine(self) -> PristineModel:
@@ -113,7 +110,7 @@ class NIQEDetector(ScoreDetector):
         along = self._interpolation(columns, width).to(gan_sr.device)
         scores = []
         for plane in luma(quantize(gan_sr)):
-            features, _ = patch_features(plane, rows, columns, self.patch_size)
+            features = patch_features(plane, rows, columns, self.patch_size)
             scores.append(across @ self.pristine.distances(features) @ along.T)
         return torch.stack(scores)[:, None]
 

@@ -94,7 +94,6 @@ def test_prominence_of_a_detector_is_that_of_the_masks_and_maps_it_leaves(
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (("detector=niqe",), "error: detector=niqe has no model of clean images"),
         (("detector=mmseg",), "error: detector=mmseg needs a network that marks artifacts"),
         (("detector=desra",), "error: a detector is evaluated on mse_root=DIR"),
     ],
