@@ -63,7 +63,7 @@ def find_runs(masks: Tensor, value: bool = True) -> Runs:
         value: what a region consists of; with False the regions are those of the background.
     """
     if masks.device.type == "cpu":
-        from kernels.mask_runs import connected_runs  # Numba takes long to import
+        from desra.kernels.mask_runs import connected_runs  # Numba takes long to import
 
         line, start, stop, region, counts = map(
             torch.from_numpy, connected_runs(masks.contiguous().numpy(), value)
@@ -84,7 +84,7 @@ def paint_runs(runs: Runs, values: Tensor) -> Tensor:
         ``(B, H, W)`` of the type of ``values``.
     """
     if values.device.type == "cpu":
-        from kernels.mask_runs import paint
+        from desra.kernels.mask_runs import paint
 
         line, start, stop = runs.line.numpy(), runs.start.numpy(), runs.stop.numpy()
         return torch.from_numpy(paint(line, start, stop, values.numpy(), runs.size))

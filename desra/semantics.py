@@ -176,7 +176,7 @@ def adjust_distance(distance: Tensor, labels: Tensor, weights: Tensor) -> Tensor
             "give one uint8 class for each pixel of GAN-SR"
         )
     if distance.device.type == "cpu":
-        from kernels.texture_distance import adjust_distances  # Numba takes long to import
+        from desra.kernels.texture_distance import adjust_distances  # Numba takes long to import
 
         arrays = (x.contiguous().numpy() for x in (distance, labels.cpu(), weights.cpu()))
         return torch.from_numpy(adjust_distances(*arrays))

@@ -82,7 +82,7 @@ def texture_distance(
     check_pair(mse_sr, gan_sr, window_size)
     mse_sr, gan_sr = quantize(mse_sr), quantize(gan_sr)
     if mse_sr.device.type == "cpu":
-        from kernels.texture_distance import texture_distances  # Numba takes long to import
+        from desra.kernels.texture_distance import texture_distances  # Numba takes long to import
 
         half = weights[window_size // 2 :].numpy()
         pair = mse_sr.numpy(), gan_sr.numpy()

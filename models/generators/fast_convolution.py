@@ -1,7 +1,7 @@
 """Building blocks of generators on compiled Winograd convolutions, in float32 on the processor.
 
 Real-ESRGAN's network spends nine tenths of its time in 3×3 convolutions that oneDNN already runs at
-the processor's full speed. The same sums with fewer products (`kernels.winograd`) go further.
+the processor's full speed. The same sums with fewer products (`desra.kernels.winograd`) go further.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from kernels.vectors import PANEL, round_up
-from kernels.winograd import convolve, weight_panels
-from kernels.winograd_tiles import LANES, OUTPUTS
+from desra.kernels.vectors import PANEL, round_up
+from desra.kernels.winograd import convolve, weight_panels
+from desra.kernels.winograd_tiles import LANES, OUTPUTS
 
 Array = NDArray[np.float32]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn import functional as F
 
-from kernels.vectors import round_up
-from kernels.winograd_tiles import LANES
+from desra.kernels.vectors import round_up
+from desra.kernels.winograd_tiles import LANES
 from models.generators.fast_convolution import (
     Addend,
     FeatureMap,

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from kernels.swin_layer import SwinWeights, apply_swin_layer
-from kernels.vectors import PANEL, round_up
+from desra.kernels.swin_layer import SwinWeights, apply_swin_layer
+from desra.kernels.vectors import PANEL, round_up
 from models.generators.fast_convolution import (
     Addend,
     Array,

@@ -17,7 +17,7 @@ from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 
-from kernels.compilation import vector_code
+from desra.kernels.compilation import vector_code
 
 PANEL = 16
 """Columns of a matrix that are stored side by side, and multiplied at once."""

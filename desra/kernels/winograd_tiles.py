@@ -19,8 +19,8 @@ from numba import types
 from numba.core import cgutils
 from numpy.typing import NDArray
 
-from kernels.compilation import vector_code
-from kernels.vectors import FLOAT, INT, Vectors, emitting, integers, offset
+from desra.kernels.compilation import vector_code
+from desra.kernels.vectors import FLOAT, INT, Vectors, emitting, integers, offset
 
 INNER, OUTER = 0.75, 1.5
 """The points are 0, ±`INNER`, ±`OUTER` and ∞."""

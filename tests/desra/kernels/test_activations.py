@@ -4,8 +4,8 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from kernels.activations import gelus, softmax_row
-from kernels.compilation import compiled
+from desra.kernels.activations import gelus, softmax_row
+from desra.kernels.compilation import compiled
 
 
 @compiled()

@@ -11,14 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from kernels import compilation
-from kernels.compilation import compiled
+from desra.kernels import compilation
+from desra.kernels.compilation import compiled
 
 KERNELS = Path(compilation.__file__).parent
 PROGRAM = """
 import numpy as np
-from kernels.activations import gelus
-from kernels.compilation import cache_folder, compiled
+from desra.kernels.activations import gelus
+from desra.kernels.compilation import cache_folder, compiled
 
 {definition}
 values = np.full(8, 2, np.float32)
@@ -42,7 +42,10 @@ def run(folder: Path, cache: Path) -> tuple[float, int, Path]:
 def copy(tmp_path: Path) -> Path:
     """A folder with a copy of the kernels and a module that uses one."""
     folder = tmp_path / "copy"
-    shutil.copytree(KERNELS, folder / "kernels", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(
+        KERNELS, folder / "desra" / "kernels", ignore=shutil.ignore_patterns("__pycache__")
+    )
+    (folder / "desra" / "__init__.py").touch()
     definition = "@compiled()\ndef gelu(values):\n    gelus(values.ctypes.data, values.size)\n"
     (folder / "use.py").write_text(PROGRAM.format(definition=definition))
     return folder
@@ -55,7 +58,7 @@ def test_a_changed_dependency_of_a_kernel_is_seen(copy: Path, tmp_path: Path) ->
     assert run(copy, cache) == (value, 1, first)
     # Neither the kernel's own file changes, nor the size and times of the one that it takes code
     # from: half of GELU's |x| becomes a quarter.
-    file = copy / "kernels" / "activations.py"
+    file = copy / "desra" / "kernels" / "activations.py"
     before = file.stat()
     text = file.read_text()
     assert text.count("v.constant(0.5))") == 1

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from kernels.compilation import compiled
-from kernels.threads import run_parallel, scratch, thread_shares
-from kernels.vectors import FLOAT, PANEL, ROWS, multiply_panel
-from kernels.winograd_tiles import (
+from desra.kernels.compilation import compiled
+from desra.kernels.threads import run_parallel, scratch, thread_shares
+from desra.kernels.vectors import FLOAT, PANEL, ROWS, multiply_panel
+from desra.kernels.winograd_tiles import (
     OUTPUTS,
     PRODUCTS,
     doubled_input_tile,

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from llvmlite import ir
 from numba.core import cgutils
 
-from kernels.compilation import vector_code
-from kernels.vectors import FLOAT, INT, Vectors, emitting, integers
+from desra.kernels.compilation import vector_code
+from desra.kernels.vectors import FLOAT, INT, Vectors, emitting, integers
 
 LANES = 8
 """Values handled at once; counts are multiples of this."""

@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from kernels.compilation import CONTRACT, compiled, inlined
-from kernels.threads import run_parallel
+from desra.kernels.compilation import CONTRACT, compiled, inlined
+from desra.kernels.threads import run_parallel
 
 Array = NDArray[Any]
 

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kernels.compilation import compiled
-from kernels.threads import run_parallel
+from desra.kernels.compilation import compiled
+from desra.kernels.threads import run_parallel
 
 Array = NDArray[Any]
 

@@ -3,7 +3,7 @@ import threading
 import pytest
 import torch
 
-from kernels.threads import run_parallel, scratch, thread_shares
+from desra.kernels.threads import run_parallel, scratch, thread_shares
 
 
 @pytest.fixture(autouse=True)

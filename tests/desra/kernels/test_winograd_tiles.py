@@ -1,6 +1,6 @@
 import numpy as np
 
-from kernels.winograd_tiles import transform_weights
+from desra.kernels.winograd_tiles import transform_weights
 
 
 def test_transformed_weights_of_a_constant():

@@ -12,10 +12,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from kernels.activations import gelus, softmax_row
-from kernels.compilation import compiled
-from kernels.threads import run_parallel, scratch, thread_shares
-from kernels.vectors import FLOAT, PANEL, ROWS, multiply_panel, round_up
+from desra.kernels.activations import gelus, softmax_row
+from desra.kernels.compilation import compiled
+from desra.kernels.threads import run_parallel, scratch, thread_shares
+from desra.kernels.vectors import FLOAT, PANEL, ROWS, multiply_panel, round_up
 
 Array = NDArray[np.float32]
 
