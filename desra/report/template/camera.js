@@ -65,7 +65,7 @@ function paneUnder(event) {
   return event.target.closest?.(".pane") ?? document.elementFromPoint(event.clientX, event.clientY)?.closest(".pane") ?? null;
 }
 
-/** Wheel, drag, pinch and double click over the panes. */
+/** Wheel, drag (also with the middle button), pinch and double click over the panes. */
 function listenToPointers(area) {
   const pointers = new Map();
   const fromCentre = (x, y, pane) => {
@@ -84,7 +84,7 @@ function listenToPointers(area) {
   }, { passive: false });
   area.addEventListener("pointerdown", (event) => {
     const pane = paneUnder(event);
-    if (!pane || event.button !== 0 || event.target.closest("button, select, a, [role=slider]")) return;
+    if (!pane || event.button > 1 || event.target.closest("button, select, a, [role=slider]")) return;
     cancelAnimationFrame(flight);
     area.setPointerCapture(event.pointerId);
     pointers.set(event.pointerId, { x: event.clientX, y: event.clientY, pane });

@@ -15,16 +15,20 @@ const pictures = new Map(); // layer name → img of the present row
 
 const layerNamed = (name) => stage.views?.layers.find((layer) => layer.name === name);
 
-function picture(layer) {
-  const kept = pictures.get(layer.name);
-  if (kept && !kept.parentNode) return kept;
+function newPicture(layer, title, { width, height } = scene) {
   // Decoded at once when shown: two views are told apart by switching, which must not flash.
   const image = make("img", {
-    src: layerSource(layer), alt: layerTitle(layer), draggable: "false", decoding: "sync",
-    width: scene.width, height: scene.height,
+    src: layerSource(layer), alt: title, draggable: "false", decoding: "sync", width, height,
     onerror: () => toast(`${layer.name}: ${decodeURIComponent(layerSource(layer))} is missing`),
   });
   image.dataset.native = layer.width;
+  return image;
+}
+
+function picture(layer) {
+  const kept = pictures.get(layer.name);
+  if (kept && !kept.parentNode) return kept;
+  const image = newPicture(layer, layerTitle(layer));
   if (!kept) pictures.set(layer.name, image);
   return image;
 }
