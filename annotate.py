@@ -1,4 +1,4 @@
-"""Annotate in the browser: masks of artifacts, ground truths, studies with people. See ``--help``."""
+"""Annotate in the browser: masks, ground truths, studies with people. See ``--help``."""
 
 import hydra
 from omegaconf import DictConfig

@@ -8,9 +8,10 @@ import json
 import secrets
 from collections.abc import Iterable
 from http.cookies import CookieError, SimpleCookie
+from typing import Annotated
 from urllib.parse import parse_qs, urlsplit
 
-from fastapi import HTTPException, Request
+from fastapi import Depends, HTTPException, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from annotator.store import Annotator, Store
@@ -78,7 +79,9 @@ class Guard:
             if scope["type"] == "lifespan":
                 await self.app(scope, receive, send)
             return
-        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        headers = {
+            name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]
+        }
         refusal = self._refusal(scope, headers)
         if refusal is not None:
             await _say(send, *refusal)
@@ -164,6 +167,10 @@ def who(request: Request) -> Annotator:
     if annotator is None:
         raise HTTPException(401, "Who are you? Open your link, or give a name.")
     return annotator
+
+
+Who = Annotated[Annotator, Depends(who)]
+"""The annotator of a request, as an argument of a route."""
 
 
 def may_manage(request: Request) -> bool:

@@ -7,11 +7,11 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Protocol
 
-from fastapi import APIRouter, Depends, FastAPI, HTTPException, Request
+from fastapi import APIRouter, FastAPI, HTTPException, Request
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from pydantic import BaseModel, Field
 
-from annotator.access import Guard, link_cookie, may_manage, who
+from annotator.access import Guard, Who, link_cookie, may_manage, who
 from annotator.journal import Conflict
 from annotator.page import index_html, script, style
 from annotator.store import Annotator, Item, Store
@@ -182,11 +182,7 @@ def _session(request: Request) -> dict[str, Any]:
 
 
 @_sessions.post("/next")
-def _next(
-    request: Request, ask: Ask, annotator: Annotator = Depends(who)
-) -> dict[str, Any] | None:
+def _next(request: Request, ask: Ask, annotator: Who) -> dict[str, Any] | None:
     """The next item of the queue."""
     task: Task = request.app.state.task
     return task.next(annotator, ask.without, ask.opened)
-
-

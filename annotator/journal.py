@@ -17,6 +17,12 @@ from annotator.store import Annotator, Item, Store
 Status = Literal["open", "done", "skipped"]
 
 
+_WORK_COLUMNS = (
+    *("id", "item", "annotator", "repeat", "status", "base", "version", "seconds"),
+    *("opened", "finished"),
+)
+
+
 class Conflict(Exception):
     """An operation on a state that is no longer the present one; the page loads it anew."""
 
@@ -120,7 +126,9 @@ class Journal:
 
     def find(self, item: Item, annotator: Annotator, repeat: int = 0) -> Work | None:
         """The annotator's work on an item, if there is one."""
-        found = self.works("item = ? AND annotator = ? AND repeat = ?", item.id, annotator.id, repeat)
+        found = self.works(
+            "item = ? AND annotator = ? AND repeat = ?", item.id, annotator.id, repeat
+        )
         return found[0] if found else None
 
     def works(self, where: str = "1", *values: Any) -> list[Work]:
@@ -128,9 +136,8 @@ class Journal:
         rows = self.store.rows(f"SELECT * FROM work WHERE {where} ORDER BY id", *values)
         return [
             Work(
-                *(row[name] for name in ("id", "item", "annotator", "repeat", "status")),
-                json.loads(row["start"]),
-                *(row[name] for name in ("base", "version", "seconds", "opened", "finished")),
+                **{name: row[name] for name in _WORK_COLUMNS},
+                start=json.loads(row["start"]),
             )
             for row in rows
         ]
@@ -170,7 +177,8 @@ class Journal:
             if not self._advance(work, step):
                 return False
             connection.execute(
-                "UPDATE action SET state = 'dropped' WHERE work = ? AND state = 'undone'", (work.id,)
+                "UPDATE action SET state = 'dropped' WHERE work = ? AND state = 'undone'",
+                (work.id,),
             )
             connection.execute(
                 "INSERT INTO action (work, tool, detail, pixels, at) VALUES (?, ?, ?, ?, ?)",
@@ -261,4 +269,7 @@ class Journal:
 
     def voted(self) -> set[str]:
         """Keys of the items that have votes."""
-        return {row["key"] for row in self.store.rows("SELECT DISTINCT key FROM vote JOIN item ON item.id = item")}
+        return {
+            row["key"]
+            for row in self.store.rows("SELECT DISTINCT key FROM vote JOIN item ON item.id = item")
+        }

@@ -203,9 +203,7 @@ class MaskFiles:
                 kept.setdefault(row["image"], []).append({"image": row["image"], **place})
         return kept
 
-    def write_scores(
-        self, key: str, mask: NDArray[np.bool_], votes: Sequence[RegionVote]
-    ) -> None:
+    def write_scores(self, key: str, mask: NDArray[np.bool_], votes: Sequence[RegionVote]) -> None:
         """Bring ``regions.csv`` up to date with the votes on one image's regions.
 
         A region's score is the share of annotators who notice it, its kind the most frequent name.
@@ -237,7 +235,7 @@ def region_rows(
             number = int(regions[vote.y, vote.x])
             latest[number, vote.annotator] = vote
             places.setdefault(number, (vote.x, vote.y))
-    rows = []
+    rows: list[dict[str, Any]] = []
     for number, (x, y) in places.items():
         said = [vote for (region, _), vote in latest.items() if region == number]
         noticed = [vote.noticed for vote in said if vote.noticed is not None]

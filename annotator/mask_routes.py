@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from fastapi import APIRouter, Depends, HTTPException, Request, Response
+from fastapi import APIRouter, HTTPException, Request, Response
 from pydantic import BaseModel, Field
 
-from annotator.access import who
+from annotator.access import Who
 from annotator.application import item_of
 from annotator.journal import Step
 from annotator.masks import MaskTask
 from annotator.pictures import send_picture
-from annotator.store import Annotator
 
 routes = APIRouter(prefix="/api")
 
@@ -58,7 +57,7 @@ def _task(request: Request) -> MaskTask:
 
 
 @routes.get("/items")
-def items(request: Request, annotator: Annotator = Depends(who)) -> list[list[Any]]:
+def items(request: Request, annotator: Who) -> list[list[Any]]:
     """The queue: number, key, status for this annotator, and whether it is with another."""
     store = request.app.state.store
     rows = store.rows(
@@ -75,15 +74,13 @@ def items(request: Request, annotator: Annotator = Depends(who)) -> list[list[An
 
 
 @routes.post("/items/{number}/open")
-def open_item(
-    request: Request, number: int, annotator: Annotator = Depends(who)
-) -> dict[str, Any]:
+def open_item(request: Request, number: int, annotator: Who) -> dict[str, Any]:
     """A certain image."""
     return _task(request).open(item_of(request, number), annotator)
 
 
 @routes.get("/items/{number}/distance")
-def distance(request: Request, number: int, _: Annotator = Depends(who)) -> Response:
+def distance(request: Request, number: int, _: Who) -> Response:
     """The detector's distance as a grey PNG."""
     data = _task(request).distance(item_of(request, number))
     headers = {"cache-control": "private, max-age=86400, immutable"}
@@ -91,9 +88,7 @@ def distance(request: Request, number: int, _: Annotator = Depends(who)) -> Resp
 
 
 @routes.get("/items/{number}/{layer}")
-def picture(
-    request: Request, number: int, layer: str, _: Annotator = Depends(who)
-) -> Response:
+def picture(request: Request, number: int, layer: str, _: Who) -> Response:
     """A picture of an image."""
     path = _task(request).picture(item_of(request, number), layer)
     if path is None:
@@ -102,9 +97,7 @@ def picture(
 
 
 @routes.post("/items/{number}/actions")
-def act(
-    request: Request, number: int, given: Drawing, annotator: Annotator = Depends(who)
-) -> dict[str, int]:
+def act(request: Request, number: int, given: Drawing, annotator: Who) -> dict[str, int]:
     """Draw."""
     task, item = _task(request), item_of(request, number)
     version = task.act(item, annotator, given.step(), given.tool, given.detail, given.runs)
@@ -112,36 +105,28 @@ def act(
 
 
 @routes.post("/items/{number}/undo")
-def undo(
-    request: Request, number: int, given: Operation, annotator: Annotator = Depends(who)
-) -> dict[str, int]:
+def undo(request: Request, number: int, given: Operation, annotator: Who) -> dict[str, int]:
     """Undo the last action."""
     item = item_of(request, number)
     return {"version": _task(request).turn(item, annotator, given.step(), "undo")}
 
 
 @routes.post("/items/{number}/redo")
-def redo(
-    request: Request, number: int, given: Operation, annotator: Annotator = Depends(who)
-) -> dict[str, int]:
+def redo(request: Request, number: int, given: Operation, annotator: Who) -> dict[str, int]:
     """Do again what was undone."""
     item = item_of(request, number)
     return {"version": _task(request).turn(item, annotator, given.step(), "redo")}
 
 
 @routes.post("/items/{number}/finish")
-def finish(
-    request: Request, number: int, given: Finish, annotator: Annotator = Depends(who)
-) -> dict[str, int]:
+def finish(request: Request, number: int, given: Finish, annotator: Who) -> dict[str, int]:
     """Say that an image is done, skipped, or open again."""
     item = item_of(request, number)
     return {"version": _task(request).finish(item, annotator, given.step(), given.status)}
 
 
 @routes.post("/items/{number}/vote")
-def vote(
-    request: Request, number: int, given: Vote, annotator: Annotator = Depends(who)
-) -> dict[str, bool]:
+def vote(request: Request, number: int, given: Vote, annotator: Who) -> dict[str, bool]:
     """Say whether one notices a region, and what kind it is."""
     item = item_of(request, number)
     _task(request).vote(item, annotator, given.x, given.y, given.noticed, given.kind)

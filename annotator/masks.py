@@ -267,7 +267,7 @@ class MaskTask:
         with self._lock:
             self._lend(item, annotator)
             work = self._work(item, annotator)
-            pixels = base64.b64decode(runs) if runs else None
+            pixels = _bytes(runs) if runs else None
             if pixels is not None:
                 decode_runs(pixels, tuple(work.start["size"]))
             before = self._mask(work)
@@ -391,7 +391,12 @@ def _turn_over(mask: NDArray[np.bool_], action: Action) -> NDArray[np.bool_]:
     return mask ^ decode_runs(action.pixels, mask.shape)
 
 
+def _bytes(text: str) -> bytes:
+    try:
+        return base64.b64decode(text, validate=True)
+    except ValueError as error:
+        raise InputError("pixels that are not in base64; reload the page") from error
+
+
 def _text(data: bytes) -> str:
     return base64.b64encode(data).decode()
-
-

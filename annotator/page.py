@@ -1,4 +1,4 @@
-"""The page: files of the report's viewer and of the annotator, put together without a build step."""
+"""The page: the report's viewer and the annotator's own files, together without a build step."""
 
 from __future__ import annotations
 

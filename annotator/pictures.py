@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
@@ -79,7 +78,7 @@ def encode_png(pixels: NDArray[np.uint8]) -> bytes:
     done, data = cv2.imencode(".png", ordered, [cv2.IMWRITE_PNG_COMPRESSION, 1])
     if not done:
         raise OSError("OpenCV could not write a PNG image")
-    return bytes(io.BytesIO(data).getbuffer())
+    return data.tobytes()
 
 
 def adjusted_distance(detector: Detector, mse_sr: Path, gan_sr: Path) -> NDArray[np.float64]:

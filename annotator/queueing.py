@@ -112,6 +112,7 @@ def queue_order(
         return QueueOrder(keys, {}, [])
     if order == "random":
         return QueueOrder(random.Random(0).sample(keys, len(keys)), {}, [])
+    roles: tuple[str, ...] = ("mse_sr", "gan_sr")
     if order == "uncertain":
         settings = json.dumps(detector.settings, sort_keys=True, default=str)
 
@@ -120,7 +121,7 @@ def queue_order(
             adjusted = adjusted_distance(detector, paths["mse_sr"], paths["gan_sr"])
             return near_threshold(adjusted, detector.cutoff)
 
-        roles, measure_one = ("mse_sr", "gan_sr"), uncertainty
+        measure_one = uncertainty
     elif order == "share":
         settings, roles = order, ("mask",)
 

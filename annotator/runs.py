@@ -1,4 +1,4 @@
-"""Masks as runs of pixels in few bytes: what the page and the server exchange, and the journal keeps."""
+"""Masks as runs of pixels in few bytes: what page and server exchange, and the journal keeps."""
 
 from __future__ import annotations
 

@@ -53,7 +53,7 @@ MIGRATIONS = (
         start TEXT NOT NULL DEFAULT '{}',     -- what it began with
         base BLOB,                            -- the mask it began with
         version INTEGER NOT NULL DEFAULT 0,   -- counts what was done to it
-        token TEXT,                           -- of the last of these, sent again after a lost answer
+        token TEXT,                           -- of the last one, which may come again
         seconds REAL NOT NULL DEFAULT 0,      -- that it was worked on
         opened REAL NOT NULL,
         finished REAL,
@@ -66,7 +66,7 @@ MIGRATIONS = (
         tool TEXT NOT NULL,
         detail TEXT NOT NULL DEFAULT '{}',
         pixels BLOB,                          -- runs of the pixels that it turned over
-        state TEXT NOT NULL DEFAULT 'done',   -- done, undone, dropped (undone, then another was made)
+        state TEXT NOT NULL DEFAULT 'done',   -- done, undone, dropped (no redo any more)
         at REAL NOT NULL
     );
     CREATE INDEX action_work ON action (work, id);
@@ -180,8 +180,8 @@ class Store:
         with self.transaction() as connection:
             connection.execute("UPDATE item SET present = 0")
             connection.executemany(
-                "INSERT INTO item (key, detail, place) VALUES (?, ?, ?) ON CONFLICT (key) DO UPDATE "
-                "SET detail = excluded.detail, place = excluded.place, present = 1",
+                "INSERT INTO item (key, detail, place) VALUES (?, ?, ?) ON CONFLICT (key) "
+                "DO UPDATE SET detail = excluded.detail, place = excluded.place, present = 1",
                 [(key, json.dumps(detail), place) for place, (key, detail) in enumerate(items)],
             )
 
@@ -201,7 +201,7 @@ class Store:
     def item(self, number: int) -> Item | None:
         """An item of now, by its number."""
         row = self.row("SELECT * FROM item WHERE id = ? AND present", number)
-        return row and Item(row["id"], row["key"], json.loads(row["detail"]))
+        return None if row is None else Item(row["id"], row["key"], json.loads(row["detail"]))
 
     def items(self) -> list[Item]:
         """All items of now, in the order of the queue."""
@@ -228,7 +228,7 @@ class Store:
     def annotator_of(self, link: str) -> Annotator | None:
         """Whose link this is."""
         row = self.row("SELECT * FROM annotator WHERE link = ?", link)
-        return row and _annotator(row)
+        return None if row is None else _annotator(row)
 
     def annotators(self) -> list[Annotator]:
         """All of them, in the order in which they came."""
@@ -290,7 +290,8 @@ class Store:
         now = self.clock()
         with self.transaction() as connection:
             (others,) = connection.execute(
-                "SELECT count(*) FROM (SELECT annotator FROM work WHERE item = ?1 AND status = 'done' "
+                "SELECT count(*) FROM ("
+                "SELECT annotator FROM work WHERE item = ?1 AND status = 'done' "
                 "UNION SELECT annotator FROM lease WHERE item = ?1 AND expires > ?2 AND opened) "
                 "WHERE annotator != ?3",
                 (item.id, now, annotator.id),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import socket
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -80,7 +81,8 @@ def _serve(task: Task, store: Store, config: DictConfig) -> None:
                 log.info("  %s: %s/a/%s", annotator.name, address, annotator.link)
         log.info("Ctrl+C ends it; what the page calls saved is saved.")
         settings = uvicorn.Config(application, log_level="warning", timeout_graceful_shutdown=5)
-        uvicorn.Server(settings).run(sockets=[listener])
+        with suppress(KeyboardInterrupt):  # how people end it, once all requests are answered
+            uvicorn.Server(settings).run(sockets=[listener])
 
 
 def _bind(host: str, port: int) -> socket.socket:

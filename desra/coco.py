@@ -65,8 +65,11 @@ def decode_rle(rle: Mapping[str, Any]) -> NDArray[np.bool_]:
         raise InputError(f"an RLE of {width}x{height} pixels is too large")
     if isinstance(counts, str):
         counts = _decompress(counts)
-    good = isinstance(counts, list) and all(type(count) is int and count >= 0 for count in counts)
-    if not good or sum(counts) != height * width:
+    if (
+        not isinstance(counts, list)
+        or not all(type(count) is int and count >= 0 for count in counts)
+        or sum(counts) != height * width
+    ):
         raise InputError(f"the counts of an RLE do not cover its {width}x{height} pixels")
     flat = np.repeat(np.arange(len(counts)) % 2 == 1, counts)
     return np.ascontiguousarray(flat.reshape(width, height).T)
@@ -131,7 +134,9 @@ def coco_dataset(
 
 
 def write_coco(
-    path: str | Path, masks: Iterable[tuple[str, NDArray[np.bool_], str]], category: str = "artifact"
+    path: str | Path,
+    masks: Iterable[tuple[str, NDArray[np.bool_], str]],
+    category: str = "artifact",
 ) -> None:
     """Write `coco_dataset` as JSON, whole or not at all."""
     write_text(path, json.dumps(coco_dataset(masks, category)) + "\n")

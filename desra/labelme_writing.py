@@ -40,7 +40,7 @@ def write_labelme(
         picture: what it was drawn on; its path from the folder of ``path`` is noted.
         shapes: polygons where they can be, or all as masks.
         label: of every shape that has no kind.
-        kinds: x, y and name of kinds of regions; the shape that has the pixel takes it as its label.
+        kinds: x, y and name of regions' kinds; the shape with the pixel takes it as its label.
     """
     path = Path(path)
     height, width = mask.shape
@@ -48,7 +48,9 @@ def write_labelme(
         "version": _VERSION,
         "flags": {},
         "shapes": list(_shapes(mask, shapes, label, kinds)),
-        "imagePath": Path(os.path.relpath(Path(picture).resolve(), path.parent.resolve())).as_posix(),
+        "imagePath": Path(
+            os.path.relpath(Path(picture).resolve(), path.parent.resolve())
+        ).as_posix(),
         "imageData": None,
         "imageHeight": height,
         "imageWidth": width,
@@ -64,7 +66,7 @@ def _shapes(
     for number in range(1, count):
         left, top, width, height = (int(side) for side in boxes[number, :4])
         part = regions[top : top + height, left : left + width] == number
-        common = {
+        common: dict[str, Any] = {
             "label": names.get(number, label),
             "group_id": None,
             "description": "",
@@ -79,12 +81,10 @@ def _shapes(
             yield {**common, "points": points, "shape_type": "mask", "mask": _png(part)}
 
 
-def _polygon(part: NDArray[np.bool_]) -> NDArray[np.int32] | None:
-    """Corners ``(N, 2)`` from which LabelMe draws exactly this region; None where there are none."""
-    contours, _ = cv2.findContours(
-        part.view(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE
-    )
-    corners = contours[0].reshape(-1, 2)
+def _polygon(part: NDArray[np.bool_]) -> NDArray[np.integer] | None:
+    """Corners ``(N, 2)`` from which LabelMe draws exactly this region; None: there are none."""
+    contours, _ = cv2.findContours(part.view(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    corners = np.asarray(contours[0], np.int32).reshape(-1, 2)
     if len(corners) < 3:
         return None
     canvas = Image.new("L", (part.shape[1], part.shape[0]))
@@ -97,4 +97,4 @@ def _png(part: NDArray[np.bool_]) -> str:
     done, data = cv2.imencode(".png", part.view(np.uint8))
     if not done:
         raise OSError("OpenCV could not write a PNG image")
-    return base64.b64encode(data).decode()
+    return base64.b64encode(data.tobytes()).decode()

@@ -33,12 +33,14 @@ GROUPS = {
     "detect": ("data", "detector", "segmenter", "generator", "trainer", "logger", "hydra"),
     "upscale": ("data", "generator", "trainer", "logger", "hydra"),
     "evaluate": ("task", "data", "trainer", "logger", "hydra"),
+    "annotate": ("detector", "hydra"),
 }
 """The groups of each entry point, as overrides name them."""
 
 OF_ENTRY_POINT = {
     "detect": {"data": {"detection"}, "hydra": {"default"}},
     "upscale": {"data": {"images"}, "hydra": {"default"}},
+    "annotate": {"hydra": {"default"}},
     "evaluate": {"data": {path.stem for path in (CONF / "task").glob("*.yaml")}},
     "train": {
         "data": {"desra_artifacts", "hr_images", "hr_images_sample", "paired_images"},

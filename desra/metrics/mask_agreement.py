@@ -68,7 +68,5 @@ def region_ratings(
         np.ascontiguousarray(union).view(np.uint8), connectivity=8
     )
     area = stats[1:, cv2.CC_STAT_AREA]
-    marked = [
-        np.bincount(regions[mask], minlength=count)[1:] >= min_share * area for mask in masks
-    ]
+    marked = [np.bincount(regions[mask], minlength=count)[1:] >= min_share * area for mask in masks]
     return np.stack(marked, axis=1).astype(np.int64)

@@ -38,9 +38,9 @@ class Server:
     def start(self) -> Server:
         """Start it, and wait until it says where it is."""
         with self.log.open("w") as log:
+            command = [sys.executable, "annotate.py", f"root={self.root}", f"port={self.port}"]
             self.process = subprocess.Popen(
-                [sys.executable, "annotate.py", f"root={self.root}", f"port={self.port}"]
-                + list(self.overrides),
+                [*command, *self.overrides],
                 cwd=ROOT,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -97,7 +97,9 @@ class Browser:
             if value := self.run(f"return {script}", *arguments):
                 return value
             time.sleep(0.03)
-        raise AssertionError(f"never true: {script}; the page says {self.run('return document.body.innerText')}")
+        raise AssertionError(
+            f"never true: {script}; the page says {self.run('return document.body.innerText')}"
+        )
 
     def text(self, selector: str) -> str:
         return self.run("return document.querySelector(arguments[0])?.innerText ?? ''", selector)
