@@ -143,6 +143,21 @@ def run_over_images(config: DictConfig, **settings: Any) -> Any:
     return task
 
 
+def refuse_unused_detector() -> None:
+    """Raise InputError if a detector is named to a task that has none."""
+    from hydra.core.hydra_config import HydraConfig
+
+    from desra.errors import InputError
+
+    choices = HydraConfig.get().runtime.choices
+    detector = choices.get("detector")
+    if choices["task"] == "masks" and detector is not None:
+        raise InputError(
+            f"detector={detector}: masks made before are scored without one; to score what it "
+            f"detects give task=detector detector={detector}"
+        )
+
+
 def progress_bar() -> list[Callback]:
     """A progress bar with rate and time left, where there is a terminal to show it."""
     from lightning.pytorch.callbacks import RichProgressBar

@@ -6,26 +6,23 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from datamodules.cache import Size, image_size
+from datamodules.roles import FOLDER_NAMES, Role, locate_roles, match_roles
 from desra.errors import InputError
-from desra.files import Match, match_folders
+from desra.files import Match
 from desra.labelme import find_gt_masks, read_gt_mask
 from desra.metrics.alignment import BORDER
 
-Role = Literal["lr", "mse_sr", "gan_sr", "mask", "gt_mask"]
-FOLDER_NAMES: dict[str, str] = {
-    "lr": "LR",
-    "mse_sr": "MSE-SR",
-    "gan_sr": "GAN-SR",
-    "mask": "DeSRA-Mask",
-    "gt_mask": "GT-Mask",
-}
 IMAGE_ROLES = ("lr", "mse_sr", "gan_sr")
+_ROLES = {
+    **dict.fromkeys(IMAGE_ROLES, Role()),
+    "mask": Role(kind="mask", required=False),
+    "gt_mask": Role(kind="label", required=False),
+}
 
 
 @dataclass(frozen=True)
@@ -82,69 +79,27 @@ def find_artifact_set(
     Raises:
         InputError: no such folders, no images, or several methods and none chosen.
     """
-    folders = resolve_folders(root, method, folder_names)
+    roles = locate_roles(_ROLES, root, method, folder_names)
     found = ArtifactSet(Path(root))
-    labels = find_gt_masks(folders["gt_mask"]) if "gt_mask" in folders else {}
-    optional = {"mask": folders["mask"]} if "mask" in folders else {}
-    matches = match_folders({role: folders[role] for role in IMAGE_ROLES}, optional)
+    matches = match_roles(roles)
     for match in matches:
         if match.error:
-            found.left_out.append(f"{match.key}: {match.error}")
+            lines = found.left_out if match.missing else found.errors
+            lines.append(f"{match.key}: {match.error}")
             continue
         try:
-            found.tuples.append(_read_tuple(match, labels.get(match.key, [])))
+            found.tuples.append(_read_tuple(match))
         except InputError as error:
             found.errors.append(str(error))
     _check_scales(found)
-    stray = sorted(labels.keys() - {match.key for match in matches})
-    found.left_out += [f"{key}: labelled, but not upscaled" for key in stray]
+    if labels := roles.get("gt_mask"):
+        stray = sorted(find_gt_masks(labels.folder).keys() - {match.key for match in matches})
+        found.left_out += [f"{key}: labelled, but not upscaled" for key in stray]
     return found
 
 
-def resolve_folders(
-    root: str | Path, method: str | None, folder_names: Mapping[str, str]
-) -> dict[str, Path]:
-    """The folder of each role that is there, directly under ``root`` or under a method's folder.
-
-    Raises:
-        InputError: a folder that is needed is missing, or several methods and none chosen.
-    """
-    root = Path(root)
-    if not root.is_dir():
-        raise InputError(f"{root}: no such folder; give data.root=DIR, an artifact set")
-    needed = [folder_names[role] for role in IMAGE_ROLES]
-    methods = sorted(
-        child.name
-        for child in root.iterdir()
-        if child.is_dir() and all((child / name).is_dir() for name in needed)
-    )
-    direct = all((root / name).is_dir() for name in needed)
-    if method is not None and method not in methods:
-        there = ", ".join(methods) or "no method's folders"
-        raise InputError(f"{root}: no artifact set of method {method}; it has {there}")
-    if method is None and not direct:
-        if not methods:
-            missing = ", ".join(name for name in needed if not (root / name).is_dir())
-            raise InputError(
-                f"{root}: folders missing: {missing}; an artifact set has {', '.join(needed)}, "
-                "as detect.py leaves them"
-            )
-        if len(methods) > 1:
-            choice = "|".join(methods)
-            raise InputError(f"{root}: sets of several methods; choose with data.method={choice}")
-        method = methods[0]
-    base = root / method if method else root
-    folders = {role: base / name for role, name in folder_names.items()}
-    return {role: folder for role, folder in folders.items() if folder.is_dir()}
-
-
-def _read_tuple(match: Match, labels: list[Path]) -> ArtifactTuple:
-    paths = dict(match.paths)
-    if len(labels) > 1:
-        names = " and ".join(path.name for path in labels)
-        raise InputError(f"{labels[0].parent}: {names} label one image; keep one of them")
-    if labels:
-        paths["gt_mask"] = labels[0]
+def _read_tuple(match: Match) -> ArtifactTuple:
+    paths = match.paths
     lr, mse_sr, gan_sr = (image_size(paths[role]) for role in IMAGE_ROLES)
     scale = gan_sr[0] // lr[0]
     if mse_sr != gan_sr or scale < 1 or gan_sr != (lr[0] * scale, lr[1] * scale):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import logging
 import multiprocessing
 import os
 import signal
@@ -10,16 +11,21 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from time import perf_counter
-from typing import Any
+from typing import Any, Literal
 
 from lightning import LightningDataModule
+from lightning.pytorch.utilities import rank_zero_only
 from torch.utils.data import DataLoader, Dataset
 
 from datamodules.rank_share import NO_ITEM, RankShare, present
+from datamodules.roles import Given, Unmatched, locate_roles, match_roles
+from datamodules.splits import SplitRule
 from desra.errors import InputError, describe
-from desra.files import Match, match_folders
+from desra.files import Match
 from desra.image_task import ImageTask, Sample
 from desra.ledger import Ledger
+
+log = logging.getLogger(__name__)
 
 
 class ImageSamples(Dataset[Sample | None]):
@@ -54,22 +60,46 @@ class ImageFolders(LightningDataModule):
     """Matched images of folders for `Trainer.predict`: each rank its share, none twice.
 
     Args:
-        required: role to folder (or single image); every key must be in all of them.
-        optional: role to folder; a null folder is left out.
+        roles: name to `Role`, its settings, or only the root of a required image.
+        root: an artifact set in the release's layout; roles without a folder have theirs in it.
+        method: whose folder, where ``root`` holds those of several methods.
+        folder_names: role to its folder's name in the set, where it is not the release's.
+        unmatched: see `match_roles`.
         num_workers: reading processes a rank; null: half the processors of the rank, at most 4.
         batch_size: images handed to the task at once. They may differ in size.
+        test_split: the images that trained (``"train"``), those that validated (``"val"``) or all.
+        split: settings of the `SplitRule` that training had; ``val_root`` is another ``root``.
+
+    Raises:
+        InputError: see `locate_roles`, `match_roles` and `SplitRule`; or no image in the split.
     """
 
     def __init__(
         self,
-        required: Mapping[str, str | Path],
-        optional: Mapping[str, str | Path | None] | None = None,
+        roles: Mapping[str, Given],
+        root: str | Path | None = None,
+        method: str | None = None,
+        folder_names: Mapping[str, str] | None = None,
+        unmatched: Unmatched = "error",
         num_workers: int | None = None,
         batch_size: int = 1,
+        test_split: Literal["train", "val", "all"] = "all",
+        **split: Any,
     ) -> None:
         super().__init__()
-        given = {role: root for role, root in (optional or {}).items() if root is not None}
-        self.matches = match_folders(required, given)
+        rule = SplitRule(**split)
+        if test_split not in ("train", "val", "all"):
+            raise InputError(f"data.test_split={test_split}: give train, val or all")
+        if rule.val_root and test_split == "all":
+            raise InputError("data.test_split=all: there are two roots; evaluate one after another")
+        if rule.val_root and test_split == "val":
+            root = rule.val_root
+            method = method if method and Path(root, method).is_dir() else None
+        self.matches = match_roles(locate_roles(roles, root, method, folder_names), unmatched)
+        if test_split != "all":
+            if not rule.val_root:
+                self.matches = _on_side(self.matches, rule, test_split == "val")
+            _say_split(root, len(self.matches), test_split)
         self.num_workers, self.batch_size = num_workers, batch_size
         self._samples: ImageSamples | None = None
 
@@ -125,45 +155,22 @@ def _end_with_parent(_worker: int) -> None:
         ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGKILL)
 
 
-class DetectionFolders(ImageFolders):
-    """The images that detection needs: each upscaling from its folder, or LR to make it from.
-
-    Args:
-        mse_root: folder of MSE-SR, or None where ``mse_weights`` make it.
-        gan_root: folder of GAN-SR, or None where ``gan_weights`` make it.
-        lr_root: folder of LR; needed where an upscaling is made, shown on the page otherwise.
-        mse_weights: file or name of the MSE generator's weights.
-        gan_weights: file or name of the GAN generator's weights.
-        num_workers: see `ImageFolders`.
-        batch_size: see `ImageFolders`.
+def _on_side(matches: Sequence[Match], rule: SplitRule, val: bool) -> list[Match]:
+    """Those of one side, and all that are broken, which training refused.
 
     Raises:
-        InputError: an upscaling is neither given nor can be made, or is both.
+        InputError: there are none.
     """
+    held = rule.held_out([match.key for match in matches if not match.error])
+    chosen = [match for match in matches if match.error or (match.key in held) == val]
+    if not chosen:
+        raise InputError(
+            f"none of {len(matches)} images is in the {'val' if val else 'train'} split; give "
+            "data.test_split=all, or more data.val_share"
+        )
+    return chosen
 
-    def __init__(
-        self,
-        mse_root: str | Path | None = None,
-        gan_root: str | Path | None = None,
-        lr_root: str | Path | None = None,
-        mse_weights: str | None = None,
-        gan_weights: str | None = None,
-        num_workers: int | None = None,
-        batch_size: int = 1,
-    ) -> None:
-        required: dict[str, str | Path] = {}
-        made = {"mse": mse_weights, "gan": gan_weights}
-        for name, root in {"mse": mse_root, "gan": gan_root}.items():
-            if (root is None) == (made[name] is None):
-                raise InputError(
-                    f"{name.upper()}-SR: give either {name}_root=DIR (upscaled images) "
-                    f"or {name}_weights=NAME_OR_FILE with lr_root=DIR (to make them)"
-                )
-            if root is not None:
-                required[f"{name}_sr"] = root
-        if len(required) == 2:
-            super().__init__(required, {"lr": lr_root}, num_workers, batch_size)
-            return
-        if lr_root is None:
-            raise InputError("lr_root: give the folder of low-resolution images to upscale")
-        super().__init__({"lr": lr_root, **required}, None, num_workers, batch_size)
+
+@rank_zero_only
+def _say_split(root: str | Path | None, count: int, split: str) -> None:
+    log.info("%s: %d images (data.test_split=%s)", root, count, split)

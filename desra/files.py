@@ -9,7 +9,7 @@ import io
 import os
 import secrets
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +20,9 @@ from desra.errors import InputError
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp"})
 TEMPORARY_PREFIX = ".partial-"
 
+Finder = Callable[[Path], dict[str, list[Path]]]
+"""Finds the files below a root by key, as `find_images`."""
+
 
 @dataclass(frozen=True)
 class Match:
@@ -29,11 +32,13 @@ class Match:
         key: relative path without suffix, with ``/`` between its parts.
         paths: role (``"mse_sr"``, ``"gan_sr"``, …) to file; optional roles may be absent.
         error: why the match cannot be used (no partner, two files with one key), or None.
+        missing: required roles of which there is no file.
     """
 
     key: str
     paths: Mapping[str, Path]
     error: str | None = None
+    missing: tuple[str, ...] = ()
 
 
 def find_images(
@@ -67,51 +72,56 @@ def find_images(
 
 
 def match_folders(
-    required: Mapping[str, str | Path], optional: Mapping[str, str | Path] | None = None
+    required: Mapping[str, str | Path],
+    optional: Mapping[str, str | Path] | None = None,
+    finders: Mapping[str, Finder] | None = None,
+    named_by: Sequence[str] | None = None,
 ) -> list[Match]:
     """Match images of several folders by relative path; suffixes may differ.
 
     Args:
         required: role to root. A key that some of these roots lack gives a `Match` with an error.
         optional: role to root. A key missing here is no error.
+        finders: role to what finds its files; the others have `find_images`.
+        named_by: the roles whose files say which keys there are; None: all that are required.
 
     Returns:
-        one `Match` per key that any required root holds, sorted by key. Where every required root
-        is a single file, one match of these files, whatever their names.
+        one `Match` per key, sorted by key. Where the first root that names them is a single file,
+        only that one is asked for: single files of other roles belong to it, whatever their names.
 
     Raises:
         InputError: a root does not exist or holds no image.
     """
-    roots = {role: Path(root) for role, root in required.items()}
-    if roots and all(root.is_file() for root in roots.values()):
-        extra = {
-            role: Path(root) for role, root in (optional or {}).items() if Path(root).is_file()
-        }
-        return [Match(next(iter(roots.values())).stem, {**roots, **extra})]
-    found = {role: find_images(root) for role, root in roots.items()}
-    extras = {role: find_images(root) for role, root in (optional or {}).items()}
-    keys = sorted({key for images in found.values() for key in images})
-    return [_match(key, found, extras, roots) for key in keys]
+    roots = {role: Path(root) for role, root in {**required, **(optional or {})}.items()}
+    found = {role: (finders or {}).get(role, find_images)(root) for role, root in roots.items()}
+    naming = list(required if named_by is None else named_by)
+    keys = sorted({key for role in naming for key in found[role]})
+    if naming and roots[naming[0]].is_file():
+        keys = [roots[naming[0]].stem]
+        found |= {role: {keys[0]: [root]} for role, root in roots.items() if root.is_file()}
+    return [_match(key, found, roots, required.keys()) for key in keys]
 
 
 def _match(
     key: str,
     found: Mapping[str, dict[str, list[Path]]],
-    extras: Mapping[str, dict[str, list[Path]]],
     roots: Mapping[str, Path],
+    required: Collection[str],
 ) -> Match:
     paths: dict[str, Path] = {}
     errors = []
-    for role, images in {**found, **extras}.items():
+    missing = []
+    for role, images in found.items():
         candidates = images.get(key, [])
         if len(candidates) > 1:
             names = " and ".join(path.name for path in candidates)
             errors.append(f"{names} share one name in {candidates[0].parent}; keep one of them")
         elif candidates:
             paths[role] = candidates[0]
-        elif role in found:
+        elif role in required:
+            missing.append(role)
             errors.append(f"no partner in {roots[role]}; add it there or leave this image out")
-    return Match(key, paths, "; ".join(errors) or None)
+    return Match(key, paths, "; ".join(errors) or None, tuple(missing))
 
 
 @contextmanager

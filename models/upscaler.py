@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from typing import Any, Literal, get_args
 
@@ -19,8 +19,9 @@ from desra.memory import available_memory, is_out_of_memory, peak_on
 from desra.resampling import resize_lanczos
 from desra.tile_planner import EXACT_OVERLAP, TilePlanner
 from desra.tiling import Grid, Patch, join_tiles, measure_reach, read_tile
-from models.generators import prepare_for_inference
+from models.generators import load_generator, prepare_for_inference
 from models.generators.inference import Acceleration
+from models.weight_mixing import load_mixed
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +35,26 @@ _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 _PROBE = 64  # side of the image that memory is measured on
 _SCRATCH = 1.5  # copies inside oneDNN's kernels, measured: 770 bytes where tensors have 512
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
+
+
+def load_upscaler(
+    weights: str | Sequence[str] | None,
+    load: Callable[[str], nn.Module] = load_generator,
+    mix: float | None = None,
+    **settings: Any,
+) -> Upscaler | None:
+    """An upscaler with the generator of a file of weights.
+
+    Args:
+        weights: a file or a name; or two of one architecture, to be mixed; None gives None.
+        load: makes a generator of a file or name.
+        mix: share of the second of two weights, see `load_mixed`.
+        settings: of `Upscaler`.
+
+    Raises:
+        InputError: weights or settings that cannot be used.
+    """
+    return None if weights is None else Upscaler(load_mixed(weights, mix, load), **settings)
 
 
 class Upscaler(nn.Module):

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -34,10 +34,9 @@ from desra.ledger import Row
 from desra.segmenters import Segmenter
 from desra.semantics import ADE20K_CLASSES, INTERVALS, texture_intervals
 from desra.stage_cache import Stage
-from models.generators import load_generator
-from models.upscaler import Precision
+from models.upscaler import Upscaler
 from tasks.calibrate_plots import plot_classes, plot_overview
-from tasks.pair_task import Load, PairTask
+from tasks.pair_task import PairTask
 
 TABLE = "intervals.csv"
 HISTOGRAMS = "histograms"
@@ -60,7 +59,7 @@ class Counted(NamedTuple):
 
 
 class CalibrationTask(PairTask[Counted]):
-    """Find the texture interval of each semantic class; an `ImageTask` over `DetectionFolders`.
+    """Find the texture interval of each semantic class; an `ImageTask`.
 
     Each image leaves a small file of counts, which ranks share through the file system as they do
     their rows; another percentile, and most other numbers of intervals, come from the same files.
@@ -73,7 +72,8 @@ class CalibrationTask(PairTask[Counted]):
         percentile: of a class's pixels that its interval and those above it must hold.
         intervals: number of intervals that [0, 1] is split into.
         min_pixels: a class of fewer gets the interval of all pixels, and a mark.
-        mse_weights: see `PairTask`, as all that follow.
+        mse: see `PairTask`.
+        gan: likewise.
 
     Raises:
         InputError: a setting out of its range, a segmenter without classes, or another detector.
@@ -91,11 +91,8 @@ class CalibrationTask(PairTask[Counted]):
         percentile: float = PERCENTILE,
         intervals: int = INTERVALS,
         min_pixels: int = MIN_PIXELS,
-        mse_weights: str | None = None,
-        gan_weights: str | None = None,
-        tile: int | Literal["auto"] | None = "auto",
-        precision: Precision = "auto",
-        load: Load = load_generator,
+        mse: Upscaler | None = None,
+        gan: Upscaler | None = None,
     ) -> None:
         check_rule(percentile, intervals, min_pixels)
         if not segmenter.classes:
@@ -105,9 +102,7 @@ class CalibrationTask(PairTask[Counted]):
             )
         if not isinstance(detector, ArtifactDetector):
             raise InputError("detector: only detector=desra has texture intervals to calibrate")
-        super().__init__(
-            detector, segmenter, output_dir, None, mse_weights, gan_weights, tile, precision, load
-        )
+        super().__init__(detector, segmenter, output_dir, mse, gan)
         self.percentile, self.intervals, self.min_pixels = float(percentile), intervals, min_pixels
         self.bins = bins_for(intervals)
         self.settings = {"stage": self.stage_settings, "bins": self.bins}

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from time import perf_counter
-from typing import Literal, get_args
+from typing import get_args
 
 import numpy as np
 from rich.console import Console
@@ -15,9 +15,8 @@ from rich.table import Table
 
 from desra.detector import Detector
 from desra.errors import InputError
-from desra.files import Match, write_table, write_text
+from desra.files import write_table, write_text
 from desra.image_task import Result
-from desra.labelme import read_gt_mask
 from desra.ledger import Row
 from desra.metrics import MIN_SHARE, align_masks
 from desra.operating_points import (
@@ -35,17 +34,16 @@ from desra.operating_points import (
 )
 from desra.segmenters import Segmenter
 from desra.stage_cache import Stage
-from models.generators import load_generator
-from models.upscaler import Precision
+from models.upscaler import Upscaler
 from tasks.choose_threshold_plot import plot_sweep
-from tasks.pair_task import Load, PairTask, Pictures
+from tasks.pair_task import PairTask
 
 CUTOFFS = [step / 40 for step in range(1, 40)]
 """Of the distance, where no thresholds are given."""
 
 
 class ThresholdChoice(PairTask[Stage]):
-    """Sweep threshold and minimum area on labelled images; an `ImageTask` over `LabelledPairs`.
+    """Sweep threshold and minimum area on labelled images; an `ImageTask`.
 
     Args:
         detector: makes the masks; its own threshold and minimum area are of no account.
@@ -57,7 +55,8 @@ class ThresholdChoice(PairTask[Stage]):
         thresholds: in the detector's units; None for 39 that are evenly spaced over its distances.
         min_areas: minimum areas of regions, pixels.
         min_share: share of a region's pixels that the other mask must cover.
-        mse_weights: see `PairTask`, as all that follow.
+        mse: see `PairTask`.
+        gan: likewise.
 
     Raises:
         InputError: a setting out of its range.
@@ -77,16 +76,11 @@ class ThresholdChoice(PairTask[Stage]):
         thresholds: Sequence[float] | None = None,
         min_areas: Sequence[int] = (0, 500, 1000, 2000, 4000),
         min_share: float = MIN_SHARE,
-        mse_weights: str | None = None,
-        gan_weights: str | None = None,
-        tile: int | Literal["auto"] | None = "auto",
-        precision: Precision = "auto",
-        load: Load = load_generator,
+        mse: Upscaler | None = None,
+        gan: Upscaler | None = None,
     ) -> None:
         _check(target, value, thresholds, min_areas, min_share)
-        super().__init__(
-            detector, segmenter, output_dir, None, mse_weights, gan_weights, tile, precision, load
-        )
+        super().__init__(detector, segmenter, output_dir, mse, gan)
         self.target, self.value, self.min_share = target, value, min_share
         given = as_thresholds(detector, CUTOFFS) if thresholds is None else thresholds
         self.thresholds = sorted({float(threshold) for threshold in given})
@@ -97,13 +91,6 @@ class ThresholdChoice(PairTask[Stage]):
             "min_share": min_share,
         }
         self.choice: Choice | None = None
-
-    def load(self, match: Match) -> Pictures:
-        """Read the images of a match, and its labels."""
-        images = {role: path for role, path in match.paths.items() if role != "gt_mask"}
-        pictures = super().load(replace(match, paths=images))
-        pictures.gt_mask = read_gt_mask(match.paths["gt_mask"])
-        return pictures
 
     def examine(self, stage: Stage) -> list[Stage]:
         """Part a batch into its images."""

@@ -12,16 +12,16 @@ import torch
 from desra.detectors import Detector
 from desra.files import Match
 from desra.image_task import Result, Sample
+from desra.labelme import read_gt_mask
 from desra.ledger import Ledger, Row
 from desra.metrics import count_row
 from desra.regions import region_areas
 from desra.segmenters import Segmenter
 from desra.stage_cache import Stage, StageCache
-from models.generators import load_generator
-from models.upscaler import Precision
+from models.upscaler import Upscaler
 from tasks.detect_summary import summarise
 from tasks.detect_writer import DetectionWriter, Found
-from tasks.pair_task import Load, PairTask, Pictures
+from tasks.pair_task import PairTask, Pictures
 
 
 class ArtifactDetection(PairTask[Found]):
@@ -31,19 +31,15 @@ class ArtifactDetection(PairTask[Found]):
         detector: what compares the two upscalings.
         segmenter: what says which pixels show what.
         output_dir: gets ``DeSRA-Mask/``, ``artifacts.csv``, ``summary.json`` and ``index.html``.
-        gt_root: labelled masks (PNG or LabelMe JSON) to score against, or None.
-        mse_weights: upscale LR to MSE-SR with these (file or name); None where MSE-SR is given.
-        gan_weights: likewise to GAN-SR.
-        tile: LR pixels a side of what is upscaled at once; ``"auto"`` fits the memory at hand.
-        precision: of the generators.
-        load: reads a file of weights.
+        mse: makes MSE-SR of LR; None where MSE-SR is read.
+        gan: makes GAN-SR of LR, likewise.
         save_intermediates: also write labels, distances and the stages between.
         inputs: how LR, MSE-SR and GAN-SR get their place in ``output_dir``, for train.py to read.
         page: whether to make the page of pictures.
         cache_dir: where the jobs of a sweep share distances, labels and pictures; None for none.
 
     Raises:
-        InputError: weights, labels or settings that cannot be used.
+        InputError: settings that cannot be used.
     """
 
     name = "detect"
@@ -65,19 +61,14 @@ class ArtifactDetection(PairTask[Found]):
         detector: Detector,
         segmenter: Segmenter,
         output_dir: str | Path,
-        gt_root: str | Path | None = None,
-        mse_weights: str | None = None,
-        gan_weights: str | None = None,
-        tile: int | Literal["auto"] | None = "auto",
-        precision: Precision = "auto",
-        load: Load = load_generator,
+        mse: Upscaler | None = None,
+        gan: Upscaler | None = None,
         save_intermediates: bool = False,
         inputs: Literal["link", "copy", "leave"] = "link",
         page: bool = True,
         cache_dir: str | Path | None = None,
     ) -> None:
-        networks = (mse_weights, gan_weights, tile, precision, load)
-        super().__init__(detector, segmenter, output_dir, gt_root, *networks)
+        super().__init__(detector, segmenter, output_dir, mse, gan)
         self.settings: dict[str, Any] = {
             "stage": self.stage_settings,
             "detector": detector.settings,
@@ -97,7 +88,9 @@ class ArtifactDetection(PairTask[Found]):
             return super().load(match)
         fingerprint = self._stages.fingerprint(match.key, self.stage_inputs(match))
         if self.cache.contains(match.key, fingerprint):
-            pictures = Pictures(gt_mask=self.read_gt_mask(match.key), cached=fingerprint)
+            labels = match.paths.get("gt_mask")
+            gt_mask = None if labels is None else read_gt_mask(labels)
+            pictures = Pictures(gt_mask=gt_mask, cached=fingerprint)
         else:
             pictures = super().load(match)
         pictures.stage_fingerprint = fingerprint

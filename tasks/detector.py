@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -23,7 +22,6 @@ from desra.detectors import Detection, Detector
 from desra.errors import InputError
 from desra.files import Match, write_table, write_text
 from desra.image_task import Result, Sample
-from desra.labelme import read_gt_mask
 from desra.ledger import Row
 from desra.metrics import (
     BORDER,
@@ -36,6 +34,7 @@ from desra.metrics import (
 from desra.metrics.curves import pixel_histogram, precision_recall
 from desra.segmenters import Segmenter
 from desra.stage_cache import Stage
+from models.upscaler import Upscaler
 from tasks.detector_scores import ImageScores, TuneFor, score_set
 from tasks.masks import (
     PAGE_COLUMNS,
@@ -64,8 +63,7 @@ class Timed(NamedTuple):
 
 
 class DetectorEvaluation(PairTask[Timed]):
-    """Detect in every image and score what was found against its labels; an `ImageTask` over
-    `datamodules.evaluation_images.DetectorImages`.
+    """Detect in every image and score what was found against its labels; an `ImageTask`.
 
     Args:
         detector: what is evaluated.
@@ -83,6 +81,8 @@ class DetectorEvaluation(PairTask[Timed]):
         page: whether to make the page of pictures.
         prominence: scores of labelled regions, with which the detector's responses are ranked;
             None for none.
+        mse: see `PairTask`.
+        gan: likewise.
 
     Raises:
         InputError: a setting out of its range.
@@ -110,8 +110,10 @@ class DetectorEvaluation(PairTask[Timed]):
         replicates: int = 1000,
         page: bool = True,
         prominence: ProminenceEvaluation | None = None,
+        mse: Upscaler | None = None,
+        gan: Upscaler | None = None,
     ) -> None:
-        super().__init__(detector, segmenter, output_dir)
+        super().__init__(detector, segmenter, output_dir, mse, gan)
         _check(border=(border, 0), steps=(steps, 2), replicates=(replicates, 1))
         if not 0 < min_share <= 1:
             raise InputError(f"min_share={min_share}: give a share above 0 and at most 1")
@@ -138,13 +140,6 @@ class DetectorEvaluation(PairTask[Timed]):
         """The images, the labels, what the segmenter reads, and the scores of regions."""
         more = self.prominence.inputs(match.key) if self.prominence else []
         return [*super().inputs(match), *more]
-
-    def load(self, match: Match) -> Pictures:
-        """Read the images of a match, and its labels."""
-        images = {role: path for role, path in match.paths.items() if role != "gt_mask"}
-        pictures = super().load(replace(match, paths=images))
-        pictures.gt_mask = read_gt_mask(match.paths["gt_mask"])
-        return pictures
 
     def on_predict_start(self) -> None:
         """Detect once in nothing, so that compiling is not part of the time."""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from time import perf_counter
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,7 +18,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
-from torch import Tensor, nn
+from torch import Tensor
 
 from desra.detectors import Detection, Detector
 from desra.errors import InputError, describe
@@ -32,8 +32,7 @@ from desra.metrics.detail import Backbone, RegionLPIPS
 from desra.metrics.finetuning import OVERLAPS, Comparison, compare, score_finetuning
 from desra.report import before_after
 from desra.segmenters import Segmenter
-from models.generators import load_generator
-from models.upscaler import Precision, Upscaler
+from models.upscaler import Upscaler
 
 log = logging.getLogger(__name__)
 
@@ -54,21 +53,17 @@ class Pictures:
 
 
 class FinetuningEvaluation(LightningModule):
-    """Upscale with both generators, detect in both, and compare; an `ImageTask` over
-    `ArtifactImages`.
+    """Upscale with both generators, detect in both, and compare; an `ImageTask`.
 
-    Both are detected against MSE-SR with the labels of the original GAN-SR, which ``weights`` make
+    Both are detected against MSE-SR with the labels of the original GAN-SR, which ``before`` makes
     anew from LR.
 
     Args:
-        weights: of the generator before finetuning, file or name.
-        finetuned: of the generator after it.
+        before: the generator before finetuning.
+        after: the generator after it.
         detector: compares the upscalings.
         segmenter: labels the pixels of GAN-SR.
         output_dir: gets ``metrics.json``, ``per_image.csv`` and ``index.html``.
-        tile: LR pixels a side of what is upscaled at once; ``"auto"`` fits the memory at hand.
-        precision: of the generators.
-        load: reads a file of weights.
         lpips: backbone of LPIPS, or None to leave it out. Where its weights cannot be had, the run
             says so, and it is left out.
         page: whether to make the page of pictures.
@@ -90,25 +85,20 @@ class FinetuningEvaluation(LightningModule):
 
     def __init__(
         self,
-        weights: str | None,
-        finetuned: str | None,
+        before: Upscaler | None,
+        after: Upscaler | None,
         detector: Detector,
         segmenter: Segmenter,
         output_dir: str | Path,
-        tile: int | Literal["auto"] | None = "auto",
-        precision: Precision = "auto",
-        load: Callable[[str], nn.Module] = load_generator,
         lpips: Backbone | None = "alex",
         page: bool = True,
     ) -> None:
         super().__init__()
-        if weights is None or finetuned is None:
+        if before is None or after is None:
             raise InputError(
                 "give both weights=BEFORE and finetuned=AFTER, files or names of generators"
             )
-        self.before, self.after = (
-            Upscaler(load(given), tile=tile, precision=precision) for given in (weights, finetuned)
-        )
+        self.before, self.after = before, after
         self.detector, self.segmenter = detector, segmenter
         self.output_dir, self.page = Path(output_dir), page
         self.lpips, self.lpips_missing = _load_lpips(lpips)
@@ -123,8 +113,8 @@ class FinetuningEvaluation(LightningModule):
         self.summary: dict[str, Any] = {}
         if self.before.scale != self.after.scale:
             raise InputError(
-                f"weights={weights} upscales ×{self.before.scale}, finetuned={finetuned} "
-                f"×{self.after.scale}; give two of one scale"
+                f"weights upscale ×{before.scale}, finetuned ones ×{after.scale}; give two of one "
+                "scale"
             )
 
     def setup(self, stage: str) -> None:

@@ -73,7 +73,7 @@ class Masks:
 
 
 class MaskEvaluation(LightningModule):
-    """Score detected masks against labelled ones; an `ImageTask` over `MaskPairs`.
+    """Score detected masks against labelled ones; an `ImageTask`.
 
     Args:
         output_dir: gets ``metrics.json``, ``per_image.csv`` and ``index.html``.

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 from time import perf_counter
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import torch
@@ -22,14 +22,11 @@ from desra.errors import InputError, describe
 from desra.files import Match
 from desra.image_task import Result, Sample
 from desra.images import read_rgb
-from desra.labelme import find_gt_masks, read_gt_mask
+from desra.labelme import read_gt_mask
 from desra.segmenters import Segmenter
 from desra.stage_cache import Stage
-from models.generators import load_generator
-from models.upscaler import Precision, Upscaler
-from models.weight_mixing import load_mixed
+from models.upscaler import Upscaler
 
-Load = Callable[[str], nn.Module]
 Found = TypeVar("Found")
 
 
@@ -51,8 +48,8 @@ class Pictures:
 
 
 class PairTask(LightningModule, Generic[Found]):
-    """Base of the tasks over `DetectionFolders`: reads the upscalings or makes them, and computes
-    distance and labels, which images of one size go through together.
+    """Base of the tasks over two upscalings of each image: reads or makes them, and computes
+    distance and labels; images of one size go through together.
 
     A subclass gives the attributes and `finish` of an `ImageTask`, with `examine` what it finds in
     a batch, and with `conclude` what of it goes to an image's row and files.
@@ -61,18 +58,14 @@ class PairTask(LightningModule, Generic[Found]):
         detector: what compares the two upscalings.
         segmenter: what says which pixels show what.
         output_dir: gets what the task writes.
-        gt_root: labelled masks (PNG or LabelMe JSON), or None.
-        mse_weights: upscale LR to MSE-SR with these (file or name); None where MSE-SR is given.
-        gan_weights: likewise to GAN-SR.
-        tile: LR pixels a side of what is upscaled at once; ``"auto"`` fits the memory at hand.
-        precision: of the generators.
-        load: reads a file of weights.
+        mse: makes MSE-SR of LR; None where MSE-SR is read.
+        gan: makes GAN-SR of LR, likewise.
 
     Attributes:
         stage_settings: what decides distance and labels besides the files; JSON-able.
 
     Raises:
-        InputError: weights, labels or settings that cannot be used.
+        InputError: settings that cannot be used.
     """
 
     def __init__(
@@ -80,21 +73,13 @@ class PairTask(LightningModule, Generic[Found]):
         detector: Detector,
         segmenter: Segmenter,
         output_dir: str | Path,
-        gt_root: str | Path | None = None,
-        mse_weights: str | None = None,
-        gan_weights: str | None = None,
-        tile: int | Literal["auto"] | None = "auto",
-        precision: Precision = "auto",
-        load: Load = load_generator,
+        mse: Upscaler | None = None,
+        gan: Upscaler | None = None,
     ) -> None:
         super().__init__()
         self.detector, self.segmenter = detector, segmenter
-        self.upscalers = nn.ModuleDict()
-        for role, weights in {"mse_sr": mse_weights, "gan_sr": gan_weights}.items():
-            if weights is not None:
-                network = load_mixed(weights, None, load)
-                self.upscalers[role] = Upscaler(network, tile=tile, precision=precision)
-        self.gt_masks = find_gt_masks(gt_root) if gt_root is not None else {}
+        made = {"mse_sr": mse, "gan_sr": gan}
+        self.upscalers = nn.ModuleDict({role: net for role, net in made.items() if net is not None})
         self.stage_settings = {
             "distance": detector.distance_settings,
             "segmenter": segmenter.settings,
@@ -126,32 +111,22 @@ class PairTask(LightningModule, Generic[Found]):
 
     def inputs(self, match: Match) -> Sequence[Path]:
         """The upscalings, LR, the labels, and whatever the segmenter reads for this image."""
-        return [*self.stage_inputs(match), *self.gt_masks.get(match.key, [])]
+        labels = [match.paths["gt_mask"]] if "gt_mask" in match.paths else []
+        return [*self.stage_inputs(match), *labels]
 
     def stage_inputs(self, match: Match) -> list[Path]:
         """The files that decide distance and labels of ``match``."""
-        return [*match.paths.values(), *self.segmenter.inputs(match.key)]
+        images = [path for role, path in match.paths.items() if role != "gt_mask"]
+        return [*images, *self.segmenter.inputs(match.key)]
 
     def load(self, match: Match) -> Pictures:
         """Read the images of a match, and its labelled mask."""
-        pictures = Pictures(gt_mask=self.read_gt_mask(match.key))
+        pictures = Pictures()
         for role, path in match.paths.items():
-            setattr(pictures, role, read_rgb(path))
+            setattr(pictures, role, read_gt_mask(path) if role == "gt_mask" else read_rgb(path))
         if pictures.mse_sr is not None and pictures.gan_sr is not None:
             _check_sizes(match, pictures)
         return pictures
-
-    def read_gt_mask(self, key: str) -> NDArray | None:
-        """Labelled artifacts of an image, ``(H, W)`` bool, if it is labelled.
-
-        Raises:
-            InputError: a label that cannot be read, or several.
-        """
-        paths = self.gt_masks.get(key, [])
-        if len(paths) > 1:
-            names = " and ".join(path.name for path in paths)
-            raise InputError(f"{key}: {names} are labels of one image; keep one of them")
-        return read_gt_mask(paths[0]) if paths else None
 
     @torch.inference_mode()
     def predict_step(self, batch: list[Sample], *_: Any) -> list[Result]:

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from datamodules.roles import Role, locate_roles
 from desra.errors import InputError
 from desra.files import find_images, write_table
 from desra.images import read_image
@@ -38,7 +39,7 @@ def prominence_of(
     min_share: float = MIN_SHARE,
     root: str | Path | None = None,
     method: str | None = None,
-    detector: str | None = None,
+    own_responses: bool = False,
 ) -> ProminenceEvaluation | None:
     """The evaluation of prominence, if there are scores: given, or found with the labels.
 
@@ -52,26 +53,22 @@ def prominence_of(
         min_share: see `MaskEvaluation`.
         root: an artifact set in the release's layout, in place of ``gt_root`` and ``pred_root``.
         method: which method's folder, where ``root`` has several.
-        detector: name of the detector whose own responses are ranked; None where masks are scored.
+        own_responses: the detector that is evaluated gives them: maps are not looked for.
 
     Raises:
         InputError: scores, maps or settings that cannot be used.
     """
-    if root is not None:
-        gt_root = Path(root, method or "", "GT-Mask")
-        pred_root = Path(root, method or "", "DeSRA-Mask")
+    labels = Role(gt_root, "label", required=root is not None)
+    masks = Role(pred_root, "mask", required=False)
+    roles = locate_roles({"gt_mask": labels, "mask": masks}, root, method)
     path = scores
-    if path is None and gt_root is not None:
-        path = find_scores(gt_root)
+    if path is None and "gt_mask" in roles:
+        path = find_scores(roles["gt_mask"].folder)
     if path is None:
         return None
-    if detector is not None:
-        if response_root is not None:
-            raise InputError("response_root and detector both give responses; give one of them")
-        return ProminenceEvaluation(path, None, prominence, min_share)
-    beside = None if pred_root is None else Path(pred_root).parent / RESPONSES
-    if response_root is None and beside is not None and beside.is_dir():
-        response_root = beside
+    if response_root is None and "mask" in roles and not own_responses:
+        beside = roles["mask"].folder.parent / RESPONSES
+        response_root = beside if beside.is_dir() else None
     return ProminenceEvaluation(path, response_root, prominence, min_share)
 
 

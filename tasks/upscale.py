@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from time import perf_counter
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 from lightning import LightningModule
 from numpy.typing import NDArray
-from torch import nn
 
 from desra.errors import InputError
 from desra.files import Match
@@ -22,10 +21,7 @@ from desra.images import Picture, read_image
 from desra.ledger import Row
 from desra.memory import give_back_freed_memory
 from desra.resampling import resize_lanczos
-from models.generators import load_generator
-from models.generators.inference import Acceleration
-from models.upscaler import Alpha, Precision, Upscaler, check_choice
-from models.weight_mixing import load_mixed
+from models.upscaler import Alpha, Upscaler, check_choice
 
 log = logging.getLogger(__name__)
 
@@ -39,23 +35,15 @@ class Upscaling(LightningModule):
     Args:
         input: the folder or image that is upscaled; compared with ``output_dir`` only.
         output_dir: gets the images under their relative paths, and ``upscaled.csv``.
-        weights: of the generator, a file or a name; or two of one architecture, to be mixed.
-        mix: share of the second of two weights, 0 to 1.
-        load: reads a file of weights.
+        upscaler: what enlarges.
         outscale: final scale, reached by Lanczos; None for the generator's own.
         suffix: appended to the names.
         format: of the output; ``"auto"`` is that of the input.
         quality: of JPEG and WebP, 1 to 100.
         alpha: enlarge it by the network, or by Lanczos.
-        tile: see `Upscaler`, as the rest.
-        overlap: context around a tile.
-        border: reflected pixels around the image.
-        precision: of the generator.
-        batch: tiles at once.
-        acceleration: of a GPU.
 
     Raises:
-        InputError: weights or settings that cannot be used, or output among the input.
+        InputError: settings that cannot be used, or output among the input.
     """
 
     name = "upscale"
@@ -76,35 +64,19 @@ class Upscaling(LightningModule):
         self,
         input: str | Path,
         output_dir: str | Path,
-        weights: str | Sequence[str],
-        mix: float | None = None,
-        load: Callable[[str], nn.Module] = load_generator,
+        upscaler: Upscaler,
         outscale: float | None = None,
         suffix: str = "",
         format: Format = "auto",
         quality: int = 95,
         alpha: Alpha = "network",
-        tile: int | Literal["auto"] | None = "auto",
-        overlap: int | None = None,
-        border: int = 16,
-        precision: Precision = "auto",
-        batch: int | None = None,
-        acceleration: Acceleration = "none",
     ) -> None:
         super().__init__()
         self.output_dir = Path(output_dir)
         self.outscale, self.suffix, self.format = outscale, suffix, format
         self.quality, self.alpha = quality, alpha
         self._check(Path(input))
-        self.upscaler = Upscaler(
-            load_mixed(weights, mix, load),
-            tile=tile,
-            overlap=overlap,
-            border=border,
-            precision=precision,
-            batch=batch,
-            acceleration=acceleration,
-        )
+        self.upscaler = upscaler
         names = ("outscale", "suffix", "format", "quality", "alpha")
         self.settings = {name: getattr(self, name) for name in names}
         self.settings["upscaler"] = self.upscaler.settings

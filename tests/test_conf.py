@@ -30,9 +30,11 @@ TRAIN_GROUPS = (
 )
 GROUPS = {
     "train": TRAIN_GROUPS,
-    "detect": ("data", "detector", "segmenter", "generator", "trainer", "logger", "hydra"),
+    "detect": (
+        *("data", "networks", "detector", "segmenter", "generator", "trainer", "logger", "hydra"),
+    ),
     "upscale": ("data", "generator", "trainer", "logger", "hydra"),
-    "evaluate": ("task", "data", "trainer", "logger", "hydra"),
+    "evaluate": ("task", "trainer", "logger", "hydra"),
     "annotate": ("detector", "hydra"),
 }
 """The groups of each entry point, as overrides name them."""
@@ -41,7 +43,6 @@ OF_ENTRY_POINT = {
     "detect": {"data": {"detection"}, "hydra": {"default"}},
     "upscale": {"data": {"images"}, "hydra": {"default"}},
     "annotate": {"hydra": {"default"}},
-    "evaluate": {"data": {path.stem for path in (CONF / "task").glob("*.yaml")}},
     "train": {
         "data": {"desra_artifacts", "hr_images", "hr_images_sample", "paired_images"},
         "hydra": {"default"},
@@ -59,7 +60,7 @@ def options(group: str) -> list[str]:
 def choices() -> Iterator[tuple[str, str]]:
     for script, groups in GROUPS.items():
         for group in groups:
-            known = OF_ENTRY_POINT[script].get(group)
+            known = OF_ENTRY_POINT.get(script, {}).get(group)
             for option in options(group):
                 if known is None or option in known:
                     yield script, f"{group}={option}"

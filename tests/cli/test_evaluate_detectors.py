@@ -12,7 +12,7 @@ from desra.images import read_mask
 def test_a_sweep_over_detectors_ends_with_their_comparison(tmp_path, make_pairs, run_script):
     root, out = make_pairs(4), tmp_path / "out"
     run = run_script(
-        "evaluate.py", "-m", "detector=desra,ldl,ssim", "detector.min_area=100",
+        "evaluate.py", "-m", "task=detector", "detector=desra,ldl,ssim", "detector.min_area=100",
         f"data.root={root}", f"output_dir={out}", "page=false", "task.replicates=20",
     )  # fmt: skip
     assert run.returncode == 0, run.stderr
@@ -49,7 +49,7 @@ def test_two_processes_give_the_scores_of_one(tmp_path, make_pairs, run_script):
         ("two", ("trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2")),
     ):
         run = run_script(
-            "evaluate.py", "detector=ssim", "detector.min_area=100", *folders,
+            "evaluate.py", "task=detector", "detector=ssim", "detector.min_area=100", *folders,
             f"output_dir={tmp_path / name}", *trainer,
         )  # fmt: skip
         assert run.returncode == 1, run.stderr
@@ -74,7 +74,7 @@ def test_prominence_of_a_detector_is_that_of_the_masks_and_maps_it_leaves(
     figures = []
     for name, what in (
         ("masks", [f"pred_root={tmp_path / 'made/DeSRA-Mask'}"]),
-        ("detector", ["detector=desra", "detector.min_area=100"]),
+        ("detector", ["task=detector", "detector.min_area=100"]),
     ):
         output = tmp_path / name
         labels = (f"gt_root={root}/GT-Mask", "prominence=0.6", f"output_dir={output}")
@@ -95,13 +95,21 @@ def test_prominence_of_a_detector_is_that_of_the_masks_and_maps_it_leaves(
     ("overrides", "message"),
     [
         (("detector=mmseg",), "error: detector=mmseg needs a network that marks artifacts"),
-        (("detector=desra",), "error: a detector is evaluated on mse_root=DIR"),
+        (("detector=desra",), "error: no MSE-SR, GAN-SR, GT-Mask: give mse_root=DIR"),
     ],
 )
 def test_wrong_use_is_one_line(tmp_path, run_script, monkeypatch, make_pairs, overrides, message):
     monkeypatch.setenv("DESRA_CACHE", str(tmp_path / "cache"))
     data = () if "desra" in overrides[0] else (f"data.root={make_pairs(1)}",)
-    run = run_script("evaluate.py", *overrides, *data, f"output_dir={tmp_path / 'out'}")
+    command = ("evaluate.py", "task=detector", *overrides)
+    run = run_script(*command, *data, f"output_dir={tmp_path / 'out'}")
     assert run.returncode == 2
     assert run.stderr.splitlines()[-1].startswith(message)
+    assert "Traceback" not in run.stderr
+
+
+def test_a_detector_without_its_task_is_one_line_with_the_right_command(tmp_path, run_script):
+    run = run_script("evaluate.py", "detector=ssim", "gt_root=a", f"output_dir={tmp_path}")
+    assert run.returncode == 2
+    assert "give task=detector detector=ssim" in run.stderr.splitlines()[-1]
     assert "Traceback" not in run.stderr

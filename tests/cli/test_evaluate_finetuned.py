@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 import torch
 
-from datamodules.artifact_images import ArtifactImages
 from datamodules.desra_artifacts import DeSRAArtifacts
+from datamodules.image_folders import ImageFolders
 from desra.detectors import ArtifactDetector
 from desra.errors import InputError
 from desra.images import quantize, read_mask, read_rgb, to_tensor, write_png
@@ -23,6 +23,7 @@ from models.generators import RRDBNet, load_generator, write_generator
 from models.upscaler import Upscaler
 
 MIN_AREA = 300
+ROLES = dict.fromkeys(("lr", "mse_sr", "gan_sr"))
 
 
 def write_network(path: Path, contrast: float) -> None:
@@ -65,8 +66,9 @@ def root(tmp_path: Path) -> Path:
 
 def command(root: Path, tmp_path: Path) -> list[str]:
     return [
-        *("evaluate.py", f"weights={tmp_path}/before.pth", f"finetuned={tmp_path}/after.pth"),
-        *("data=desra_artifacts", f"data.root={root}", "data.test_split=all", "lpips=null"),
+        *("evaluate.py", "task=finetuned", "lpips=null", f"data.root={root}"),
+        *(f"weights={tmp_path}/before.pth", f"finetuned={tmp_path}/after.pth"),
+        "data.test_split=all",
         *(f"output_dir={tmp_path}/out", f"detector.min_area={MIN_AREA}"),
     ]
 
@@ -174,7 +176,7 @@ def test_settings_that_select_nothing_are_one_line(
 ) -> None:
     (root / "LR" / "set" / "4.png").write_bytes((root / "LR" / "set" / "0.png").read_bytes())
     with pytest.raises(InputError, match=message):
-        ArtifactImages(**{"root": root, **settings})
+        ImageFolders(ROLES, **{"root": root, "val_share": 0.1, "test_split": "val", **settings})
 
 
 def test_the_split_is_that_of_training(root: Path) -> None:
@@ -183,5 +185,5 @@ def test_the_split_is_that_of_training(root: Path) -> None:
     trained = DeSRAArtifacts(str(root), mask_required=False, **settings)
     trained.setup()
     for split, side in {"train": trained.train, "val": trained.val}.items():
-        evaluated = ArtifactImages(root, test_split=split, gt_crop=64, **settings)
+        evaluated = ImageFolders(ROLES, root, test_split=split, **settings)
         assert [match.key for match in evaluated.matches] == [item.key for item in side.tuples]

@@ -5,7 +5,7 @@ import cv2
 import numpy as np
 import pytest
 
-from datamodules.artifact_folders import FOLDER_NAMES, find_artifact_set, read_mask_of
+from datamodules.artifact_folders import find_artifact_set, read_mask_of
 from desra.errors import InputError
 from desra.images import write_png
 
@@ -42,7 +42,7 @@ def test_looks_one_level_deeper_for_methods(make_artifact_set, tmp_path):
 def test_folders_may_have_other_names(make_artifact_set):
     root = make_artifact_set(SIZES)
     (root / "DeSRA-Mask").rename(root / "Final_Artifact_Map")
-    found = find_artifact_set(root, folder_names={**FOLDER_NAMES, "mask": "Final_Artifact_Map"})
+    found = find_artifact_set(root, folder_names={"mask": "Final_Artifact_Map"})
     assert all("mask" in item.paths for item in found.tuples)
 
 
@@ -97,7 +97,7 @@ def test_labels_may_be_labelme_json_or_doubled(make_artifact_set):
     assert mask[4:12, 8:16].all()
     cv2.imwrite(str(root / "GT-Mask/sub/b.bmp"), np.zeros((64, 120), np.uint8))
     (error,) = find_artifact_set(root).errors
-    assert "b.bmp and b.png label one image" in error
+    assert "b.bmp and b.png share one name in" in error
 
 
 def test_masks_without_the_rim_get_it_back(tmp_path):

@@ -2,8 +2,7 @@
 
 import pytest
 
-from datamodules.image_folders import DetectionFolders, ImageFolders
-from desra.errors import InputError
+from datamodules.image_folders import ImageFolders
 from desra.files import Match, write_text
 from desra.images import read_rgb
 from desra.ledger import Ledger
@@ -60,25 +59,3 @@ def test_what_cannot_be_read_is_an_error_of_that_image(bound):
     assert errors[0] is errors[3] is None
     assert "not an image" in errors[1]
     assert "No such file" in errors[2]
-
-
-@pytest.mark.parametrize(
-    ("given", "says"),
-    [
-        ({}, "mse_root=DIR"),
-        ({"mse_root": "m"}, "gan_root=DIR"),
-        ({"mse_root": "m", "gan_root": "g", "gan_weights": "w"}, "GAN-SR: give either"),
-        ({"mse_root": "m", "gan_weights": "w"}, "lr_root"),
-    ],
-)
-def test_each_upscaling_is_given_or_made_and_not_both(given, says):
-    with pytest.raises(InputError, match=says):
-        DetectionFolders(**given)
-
-
-def test_roles_that_are_made_need_no_folder(make_pairs):
-    pairs = make_pairs(1)
-    made = DetectionFolders(lr_root=pairs / "LR", mse_weights="a", gan_weights="b")
-    assert set(made.matches[0].paths) == {"lr"}
-    half = DetectionFolders(lr_root=pairs / "LR", mse_root=pairs / "MSE-SR", gan_weights="b")
-    assert set(half.matches[0].paths) == {"lr", "mse_sr"}

@@ -3,7 +3,26 @@
 from lightning import LightningDataModule, Trainer
 
 from callbacks.result_writer import ResultWriter
+from datamodules.image_folders import ImageFolders
+from datamodules.roles import Role
 from desra.ledger import Ledger
+
+
+def upscalings(root, labels: bool = False, **settings) -> ImageFolders:
+    """MSE-SR and GAN-SR of an artifact set, as the detecting tasks read them."""
+    roles = {
+        **dict.fromkeys(("mse_sr", "gan_sr"), Role()),
+        "lr": Role(required=False),
+        "gt_mask": Role(kind="label", required=labels),
+    }
+    return ImageFolders(roles, root, num_workers=0, **settings)
+
+
+def mask_pairs(pred, gt, **pictures) -> ImageFolders:
+    """Detected masks, their labels, and pictures of any role."""
+    masks = {"mask": Role(pred, "mask"), "gt_mask": Role(gt, "label")}
+    others = {role: Role(root, required=False) for role, root in pictures.items()}
+    return ImageFolders({**masks, **others}, num_workers=0)
 
 
 def run_task(task, data: LightningDataModule) -> list[str]:

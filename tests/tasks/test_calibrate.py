@@ -8,7 +8,6 @@ import cv2
 import numpy as np
 import pytest
 
-from datamodules.image_folders import DetectionFolders
 from desra.detector import ArtifactDetector
 from desra.errors import InputError
 from desra.images import write_png
@@ -16,7 +15,7 @@ from desra.segmenters import LabelFolder, NoSegmenter
 from desra.semantics import ADE20K_CLASSES, adjustment_weights
 from tasks.calibrate import CalibrationTask
 from tests.reference import plain_detection
-from tests.tasks.image_tasks import run_task
+from tests.tasks.image_tasks import run_task, upscalings
 
 DDP = ("trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2")
 SHOWN = {"wall": 0, "sky": 2, "tree": 4}
@@ -37,7 +36,7 @@ def pairs(make_pairs):
 def calibrate(pairs: Path, output: Path, **settings):
     settings = {"min_pixels": MIN_PIXELS, **settings}
     task = CalibrationTask(ArtifactDetector(), LabelFolder(pairs / "labels"), output, **settings)
-    failures = run_task(task, DetectionFolders(pairs / "MSE-SR", pairs / "GAN-SR", num_workers=0))
+    failures = run_task(task, upscalings(pairs))
     with open(output / "intervals.csv", newline="") as file:
         return task, failures, {row["name"]: row for row in csv.DictReader(file)}
 
@@ -115,7 +114,7 @@ def test_no_image_gives_no_table(pairs, tmp_path, capsys):
     for path in (pairs / "labels").rglob("*.png"):
         path.write_bytes(b"")
     task = CalibrationTask(ArtifactDetector(), LabelFolder(pairs / "labels"), tmp_path)
-    failures = run_task(task, DetectionFolders(pairs / "MSE-SR", pairs / "GAN-SR", num_workers=0))
+    failures = run_task(task, upscalings(pairs))
     assert len(failures) == task.summary["images_not_done"] == 5
     assert not (tmp_path / "intervals.csv").exists()
     assert "no table" in capsys.readouterr().out

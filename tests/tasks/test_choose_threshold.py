@@ -6,21 +6,19 @@ import json
 import cv2
 import pytest
 
-from datamodules.image_folders import DetectionFolders
-from datamodules.labelled_pairs import LabelledPairs
 from desra.detector import ArtifactDetector
 from desra.errors import InputError
 from desra.segmenters import NoSegmenter
 from tasks.choose_threshold import ThresholdChoice
 from tasks.detect import ArtifactDetection
-from tests.tasks.image_tasks import run_task
+from tests.tasks.image_tasks import run_task, upscalings
 
 SWEPT = {"thresholds": [0.2, 0.5, 0.7, 0.9], "min_areas": [0, 200, 400, 800]}
 
 
 def choice(root, output, data=None, **settings):
     task = ThresholdChoice(ArtifactDetector(), NoSegmenter(), output, **{**SWEPT, **settings})
-    data = data or LabelledPairs(root, num_workers=0)
+    data = data or upscalings(root, labels=True, unmatched="skip")
     return task, run_task(task, data)
 
 
@@ -41,10 +39,8 @@ def test_the_chosen_settings_detect_as_well_as_was_said(make_pairs, tmp_path, ca
     assert settings in capsys.readouterr().out
 
     detector = ArtifactDetector(summary["threshold"], summary["min_area"])
-    detection = ArtifactDetection(
-        detector, NoSegmenter(), tmp_path / "masks", root / "GT-Mask", page=False
-    )
-    run_task(detection, DetectionFolders(root / "MSE-SR", root / "GAN-SR", num_workers=0))
+    detection = ArtifactDetection(detector, NoSegmenter(), tmp_path / "masks", page=False)
+    run_task(detection, upscalings(root))
     for name in ("precision", "recall", "f1", "iou"):
         assert detection.summary[name] == pytest.approx(summary[name], abs=1e-12)
 
@@ -76,13 +72,6 @@ def test_broken_images_are_listed_and_nothing_labelled_is_said(make_pairs, tmp_p
 
 def test_wrong_use_is_named(make_pairs, tmp_path):
     root = make_pairs(1)
-    roots = {"mse_root": root / "MSE-SR", "gan_root": root / "GAN-SR"}
-    with pytest.raises(InputError, match="gt_root: give the folder of labels"):
-        LabelledPairs(**roots)
-    (tmp_path / "other").mkdir()
-    (root / "GT-Mask/set0/000.png").rename(tmp_path / "other/001.png")
-    with pytest.raises(InputError, match="no label has the relative path"):
-        LabelledPairs(**roots, gt_root=tmp_path / "other")
     for settings, message in (
         ({"target": "accuracy"}, "target=accuracy"),
         ({"value": 0}, "value=0"),

@@ -6,43 +6,25 @@ import json
 import numpy as np
 import pytest
 import torch
-from lightning import Trainer
 from sklearn.metrics import average_precision_score
 
-from callbacks.result_writer import ResultWriter
-from datamodules.evaluation_images import masks_or_images
-from datamodules.mask_pairs import MaskPairs
 from desra.detectors import ArtifactDetector, LDLDetector
 from desra.errors import InputError
 from desra.images import read_mask, read_rgb, write_png
-from desra.ledger import Ledger
 from desra.metrics import count_row, score_rows
 from desra.segmenters import NoSegmenter
 from tasks.detector import DetectorEvaluation
 from tasks.detector_scores import first_half
-from tasks.evaluation import evaluation
-from tasks.masks import MaskEvaluation
+from tests.tasks.image_tasks import run_task, upscalings
 
 
 def evaluate(output_dir, root, detector, **settings):
     """Run the task over an artifact set; returns it, the rows of its table and what failed."""
     settings = {"page": False, "steps": 10, "replicates": 50, **settings}
     task = DetectorEvaluation(detector, NoSegmenter(), output_dir, "own", **settings)
-    data = masks_or_images(root=root, detector="own", num_workers=0)
-    ledger = Ledger(output_dir, task.name, task.settings)
-    data.bind(task, ledger)
-    writer = ResultWriter(ledger, [match.key for match in data.matches])
-    trainer = Trainer(
-        accelerator="cpu",
-        logger=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        enable_checkpointing=False,
-        callbacks=[writer],
-    )
-    trainer.predict(task, data, return_predictions=False)
+    failures = run_task(task, upscalings(root, labels=True))
     with open(output_dir / "per_image.csv", newline="") as file:
-        return task, list(csv.DictReader(file)), writer.failures
+        return task, list(csv.DictReader(file)), failures
 
 
 def planes(path) -> torch.Tensor:
@@ -127,7 +109,7 @@ def test_what_cannot_be_done_is_named_and_the_rest_is_scored(tmp_path, make_pair
     write_png(root / "GT-Mask" / "set0" / "002.png", np.zeros((9, 9), bool))
     task, _, failures = evaluate(tmp_path / "out", root, ArtifactDetector(min_area=100), page=True)
     assert len(failures) == 3
-    for text, line in zip(("is empty", "no label in", "sizes"), sorted(failures), strict=False):
+    for text, line in zip(("is empty", "no partner in", "sizes"), sorted(failures), strict=False):
         assert any(text in failure for failure in failures), (text, line)
     assert (task.summary["images"], task.summary["images_not_done"]) == (1, 3)
     assert "best_threshold" not in task.summary
@@ -152,29 +134,3 @@ def test_settings_that_cannot_be_used_are_refused(tmp_path):
     ):  # fmt: skip
         with pytest.raises(InputError, match=f"{name}={value}"):
             DetectorEvaluation(ArtifactDetector(), NoSegmenter(), tmp_path, **{name: value})
-
-
-def test_what_is_evaluated_follows_from_what_is_given(tmp_path, make_pairs):
-    root = make_pairs(2)
-    folders = {"mse_root": root / "MSE-SR", "gan_root": root / "GAN-SR"}
-    assert isinstance(evaluation(None, None, tmp_path), MaskEvaluation)
-    assert isinstance(evaluation({"threshold": None}, None, tmp_path), MaskEvaluation)
-    assert isinstance(evaluation(ArtifactDetector(), NoSegmenter(), tmp_path), DetectorEvaluation)
-    with pytest.raises(InputError, match=r"detector\.threshold without a detector"):
-        evaluation({"threshold": 0.5, "min_area": None}, None, tmp_path)
-
-    gt_root = root / "GT-Mask"
-    assert isinstance(masks_or_images(gt_root, gt_root), MaskPairs)
-    data = masks_or_images(gt_root=gt_root, detector="desra", **folders)
-    assert [sorted(match.paths) for match in data.matches] == [["gan_sr", "gt_mask", "mse_sr"]] * 2
-    (gt_root / "set0" / "000.png").unlink()
-    data = masks_or_images(gt_root=gt_root, detector="desra", unmatched="skip", **folders)
-    assert [match.key for match in data.matches] == ["set1/001"]
-    for given, complaint in (
-        ({"pred_root": gt_root, "gt_root": gt_root, "detector": "desra"}, "give one of them"),
-        ({"gt_root": gt_root, "detector": "desra"}, "a detector is evaluated on"),
-        ({"root": root, "gt_root": gt_root, "detector": "desra"}, "give no other folders"),
-        ({**folders, "gt_root": root / "LR", "unmatched": "warn", "detector": "x"}, "unmatched="),
-    ):
-        with pytest.raises(InputError, match=complaint):
-            masks_or_images(**given)

@@ -5,32 +5,17 @@ import json
 
 import numpy as np
 import pytest
-from lightning import Trainer
 
-from callbacks.result_writer import ResultWriter
-from datamodules.mask_pairs import MaskPairs
 from desra.errors import InputError
 from desra.images import write_png
-from desra.ledger import Ledger
 from tasks.masks import MaskEvaluation
+from tests.tasks.image_tasks import mask_pairs, run_task
 
 
 def evaluate(output_dir, pred, gt, pictures=None, **settings):
     """Run the task over the folders; returns it and the rows of its table."""
     task = MaskEvaluation(output_dir, **settings)
-    data = MaskPairs(pred, gt, num_workers=0, **(pictures or {}))
-    ledger = Ledger(output_dir, task.name, task.settings)
-    data.bind(task, ledger)
-    writer = ResultWriter(ledger, [match.key for match in data.matches])
-    trainer = Trainer(
-        accelerator="cpu",
-        logger=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        enable_checkpointing=False,
-        callbacks=[writer],
-    )
-    trainer.predict(task, data, return_predictions=False)
+    run_task(task, mask_pairs(pred, gt, **(pictures or {})))
     with open(output_dir / "per_image.csv", newline="") as file:
         return task, {row["image"]: row for row in csv.DictReader(file)}
 
@@ -153,7 +138,7 @@ def test_page_over_pictures_of_masks_with_and_without_rim(tmp_path, masks):
     for key in ("a/partly", "clean", "missed"):
         write_png(tmp_path / "gan" / f"{key}.png", photo)
         write_png(tmp_path / "lr" / f"{key}.png", photo[::4, ::4])
-    pictures = {"gan_root": tmp_path / "gan", "lr_root": tmp_path / "lr"}
+    pictures = {"gan_sr": tmp_path / "gan", "lr": tmp_path / "lr"}
     task, _ = evaluate(tmp_path / "out", *masks, pictures)
     layers = layers_of(tmp_path / "out", "missed")
     assert [(layer["name"], layer["width"]) for layer in layers] == [("LR", 13), ("GAN-SR", 50)]
@@ -171,6 +156,6 @@ def test_page_over_pictures_of_masks_with_and_without_rim(tmp_path, masks):
 
 def test_a_picture_of_another_size_is_named(tmp_path, masks):
     write_png(tmp_path / "gan" / "missed.png", np.zeros((80, 100, 3), np.uint8))
-    task, rows = evaluate(tmp_path / "out", *masks, {"gan_root": tmp_path / "gan"})
+    task, rows = evaluate(tmp_path / "out", *masks, {"gan_sr": tmp_path / "gan"})
     assert task.summary["images_not_done"] == 1
     assert rows["missed"]["error"].startswith("missed: GAN-SR is 100x80 but the masks without rim")

@@ -7,12 +7,11 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from datamodules.mask_pairs import MaskPairs
 from desra.errors import InputError
 from desra.images import write_png
 from tasks.masks import MaskEvaluation
 from tasks.prominent_regions import prominence_of
-from tests.tasks.image_tasks import run_task
+from tests.tasks.image_tasks import mask_pairs, run_task
 
 SIZE = (60, 80)
 BOXES = ((10, 10), (10, 50), (38, 10), (38, 50))
@@ -50,7 +49,7 @@ def evaluate(folders, output, **settings):
     pred, gt = folders / "out/DeSRA-Mask", folders / "GT-Mask"
     prominence = prominence_of(gt_root=gt, pred_root=pred, **settings)
     task = MaskEvaluation(output, prominence=prominence)
-    return task, run_task(task, MaskPairs(pred, gt, num_workers=0))
+    return task, run_task(task, mask_pairs(pred, gt))
 
 
 def test_prominent_regions_and_ranks(folders, tmp_path, capsys):
