@@ -3,8 +3,8 @@
     python benchmarks/detectors.py [--threads 2] [--side 1024] [--detectors desra ldl ssim niqe]
 
 Each detector makes a mask of the same made pair, in turn; times are medians. LPIPS and DISTS need
-their backbones' weights, which are fetched on first use. A detector that
-cannot be had is named and left out. The GPU is measured where there is one.
+their backbones' weights, which are fetched on first use. A detector that cannot
+be had is named and left out. The GPU is measured where there is one.
 """
 
 from __future__ import annotations
