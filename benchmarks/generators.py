@@ -81,7 +81,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--acceleration",
         nargs="+",
-        choices=("none", "graphs", "compile"),
+        choices=("none", "compile"),
         default=["none"],
         help="on a GPU; one row for each",
     )

@@ -129,11 +129,9 @@ def _megabytes(name: str) -> float:
 def _ours(arguments: argparse.Namespace) -> Callable[[Path, Path], None]:
     from desra.image_writing import write_image
     from desra.images import Picture, read_image
-    from desra.memory import give_back_freed_memory
     from models.generators import load_generator
     from models.upscaler import Upscaler
 
-    give_back_freed_memory()  # as upscale.py
     upscaler = Upscaler(
         load_generator(arguments.folder / "weights.pth"),
         tile=arguments.tile,

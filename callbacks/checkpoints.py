@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import signal
 import threading
 from pathlib import Path
@@ -26,18 +25,16 @@ STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 class WholeCheckpoints(TorchCheckpointIO):
     """Writes a checkpoint beside its place and renames it, and reads without running code in it.
 
-    Lightning's own writing holds a second copy of the checkpoint in memory, and does not wait for
-    the disk before the rename.
+    Lightning writes to the system's temporary folder. From another disk a file is moved by copying:
+    a process that is killed then leaves half a checkpoint. It also holds a second one in memory.
     """
 
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None
     ) -> None:
-        """Write to ``path``: the old checkpoint is there until the new one is on the disk."""
-        with atomic_path(path) as temporary, open(temporary, "wb") as file:
-            torch.save(checkpoint, file)
-            file.flush()
-            os.fsync(file.fileno())
+        """Write to ``path``: the old checkpoint is there until the new one is whole."""
+        with atomic_path(path) as temporary:
+            torch.save(checkpoint, temporary)
 
     def load_checkpoint(
         self, path: str | Path, map_location: Any = None, weights_only: bool | None = None

@@ -22,7 +22,6 @@ from cli.run import progress_bar
 from cli.sweep_summary import SUMMARY
 from desra.errors import InputError
 from desra.files import write_text
-from desra.memory import keep_freed_memory
 from desra.report.before_after import figure_text
 
 Figures = dict[str, float]
@@ -60,8 +59,6 @@ def train(config: DictConfig) -> float:
     trainer: Trainer = instantiate(
         config.trainer, callbacks=[*callbacks, newest, *progress_bar()], logger=loggers
     )
-    if trainer.strategy.root_device.type == "cpu":
-        keep_freed_memory()
     log_settings(loggers, config)
     first: Figures = {}
     if config.ckpt_path is None:

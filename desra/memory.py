@@ -1,8 +1,7 @@
-"""How much memory there is, how much a computation takes, and whether it ran out."""
+"""Memory that is free, memory that a computation takes, and errors that say it ran out."""
 
 from __future__ import annotations
 
-import ctypes
 import os
 import weakref
 from collections.abc import Callable
@@ -23,7 +22,6 @@ _CGROUP_FILES = (  # limit and use of a container: version 2, then version 1
         "/sys/fs/cgroup/memory/memory.usage_in_bytes",
     ),
 )
-_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD, _M_MMAP_MAX = -1, -2, -3, -4  # glibc's malloc.h
 
 # What allocators say when they fail. PyTorch has an exception of its own for accelerators only.
 _OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "bad_alloc", "out of memory")
@@ -42,42 +40,6 @@ def available_memory(device: torch.device) -> int:
     if device.type == "mps":
         return torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory()
     return min([_system_memory(), *_container_memory()])
-
-
-def keep_freed_memory() -> bool:
-    """Have this process keep the memory that it frees, for what it allocates next.
-
-    A training step on the processor allocates and frees hundreds of megabytes in large pieces.
-    glibc hands each back to the system, which clears every page of the next one: up to half of a
-    step's time. Other C libraries do as they please.
-
-    Returns:
-        whether the C library took the settings.
-    """
-    return _set_malloc({_M_MMAP_MAX: 0, _M_TRIM_THRESHOLD: 2**31 - 1, _M_TOP_PAD: 64 * 2**20})
-
-
-def give_back_freed_memory() -> bool:
-    """Have this process return large pieces of memory to the system as soon as it frees them.
-
-    glibc learns from the sizes it sees and keeps ever larger pieces, up to 32 MB each: a network's
-    maps of one tile stay while the picture is written. A tile computes far longer than the system
-    takes to clear the pages of its maps.
-
-    Returns:
-        whether the C library took the setting.
-    """
-    return _set_malloc({_M_MMAP_THRESHOLD: 2**20})
-
-
-def _set_malloc(settings: dict[int, int]) -> bool:
-    try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except (AttributeError, OSError, TypeError):  # no glibc
-        return False
-    # A list: the next is set even where one is refused.
-    taken = [mallopt(name, value) == 1 for name, value in settings.items()]
-    return all(taken)
 
 
 def _system_memory() -> int:

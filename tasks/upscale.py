@@ -19,7 +19,6 @@ from desra.image_task import Result, Sample
 from desra.image_writing import Format, output_suffix, write_image
 from desra.images import Picture, read_image
 from desra.ledger import Row
-from desra.memory import give_back_freed_memory
 from desra.resampling import resize_lanczos
 from models.upscaler import Alpha, Upscaler, check_choice
 
@@ -101,7 +100,6 @@ class Upscaling(LightningModule):
     def setup(self, stage: str) -> None:
         """Processes on one machine's CPU share its memory."""
         if self.device.type == "cpu":
-            give_back_freed_memory()
             self.upscaler.memory_share /= max(self.trainer.num_devices, 1)
 
     def inputs(self, match: Match) -> Sequence[Path]:

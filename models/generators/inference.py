@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from collections import OrderedDict
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Literal
 
@@ -16,7 +15,7 @@ from models.generators.srvgg import SRVGGNetCompact
 from models.generators.swinir import SwinIR
 from models.generators.swinir_blocks import WindowAttention
 
-Acceleration = Literal["none", "graphs", "compile"]
+Acceleration = Literal["none", "compile"]
 
 
 class PreparedGenerator(nn.Module):
@@ -72,15 +71,14 @@ def prepare_for_inference(
         generator: the network, which stays as it is; later changes of it are not seen.
         device: where to compute.
         dtype: in what to compute.
-        acceleration: on a GPU, ``"graphs"`` records a CUDA graph for each size of input and replays
-            it, which saves the time of launching; ``"compile"`` is `torch.compile`, which takes
-            minutes for each new size. No difference on the processor.
+        acceleration: on a GPU, ``"compile"`` is `torch.compile`, which takes minutes for each new
+            size. No difference on the processor.
 
     Raises:
         ValueError: unknown acceleration.
     """
-    if acceleration not in ("none", "graphs", "compile"):
-        raise ValueError(f"acceleration must be none, graphs or compile, got {acceleration!r}")
+    if acceleration not in ("none", "compile"):
+        raise ValueError(f"acceleration must be none or compile, got {acceleration!r}")
     device = torch.device(device)
     scale, multiple = int(generator.scale), int(getattr(generator, "multiple", 1))  # type: ignore[arg-type]
     network = None
@@ -91,7 +89,10 @@ def prepare_for_inference(
         network = network.to(device, dtype).to(memory_format=torch.channels_last)
         if device.type == "cuda":
             fill_up_heads(network)
-            network = _accelerated(network, acceleration)
+            if acceleration == "compile":
+                network = torch.compile(  # type: ignore[assignment]
+                    network, mode="max-autotune-no-cudagraphs", dynamic=False
+                )
     return PreparedGenerator(network, scale, multiple, device, dtype)
 
 
@@ -139,53 +140,3 @@ def _fastest_convolutions(device: torch.device) -> AbstractContextManager[Any]:
     if device.type != "cuda":
         return nullcontext()
     return torch.backends.cudnn.flags(enabled=True, benchmark=True)
-
-
-def _accelerated(network: nn.Module, acceleration: Acceleration) -> nn.Module:
-    if acceleration == "graphs":
-        return CudaGraphs(network)
-    if acceleration == "compile":
-        return torch.compile(network, mode="max-autotune-no-cudagraphs", dynamic=False)  # type: ignore[return-value]
-    return network
-
-
-class CudaGraphs(nn.Module):
-    """Replays a network's kernels as they were recorded, one graph for each size of input.
-
-    Args:
-        network: on a GPU, without control flow that depends on values.
-        sizes: graphs kept; the one not used for longest is dropped, with its memory.
-    """
-
-    def __init__(self, network: nn.Module, sizes: int = 4) -> None:
-        super().__init__()
-        self.network = network
-        self.sizes = sizes
-        self._graphs: OrderedDict[torch.Size, tuple[torch.cuda.CUDAGraph, Tensor, Tensor]] = (
-            OrderedDict()
-        )
-
-    def forward(self, lr: Tensor) -> Tensor:
-        """As the network; the result is the caller's own."""
-        if lr.shape not in self._graphs:
-            if len(self._graphs) >= self.sizes:
-                self._graphs.popitem(last=False)
-            self._graphs[lr.shape] = self._record(lr)
-        self._graphs.move_to_end(lr.shape)
-        graph, source, result = self._graphs[lr.shape]
-        source.copy_(lr)
-        graph.replay()
-        return result.clone()
-
-    def _record(self, lr: Tensor) -> tuple[torch.cuda.CUDAGraph, Tensor, Tensor]:
-        source = lr.clone()
-        stream = torch.cuda.Stream(lr.device)
-        stream.wait_stream(torch.cuda.current_stream(lr.device))
-        with torch.cuda.stream(stream):
-            for _ in range(3):  # algorithms are chosen and memory is allocated before recording
-                self.network(source)
-        torch.cuda.current_stream(lr.device).wait_stream(stream)
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
-            result = self.network(source)
-        return graph, source, result

@@ -1,9 +1,6 @@
 """Bytes available, bytes alive, and running out of them."""
 
 import os
-import platform
-import subprocess
-import sys
 
 import pytest
 import torch
@@ -56,41 +53,6 @@ def test_nothing_is_counted_after_the_block():
     assert peak_bytes(lambda: torch.zeros(KILO)) == peak_bytes(lambda: torch.zeros(KILO))
 
 
-_FAULTS = """
-import ctypes, resource, sys
-from desra.memory import keep_freed_memory
-if sys.argv[1] == "keep":
-    assert keep_freed_memory()
-libc = ctypes.CDLL(None)
-libc.malloc.restype, libc.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
-libc.free.argtypes = [ctypes.c_void_p]
-faults = []
-for _ in range(5):
-    block = libc.malloc(64 << 20)
-    ctypes.memset(block, 1, 64 << 20)
-    libc.free(block)
-    faults.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt)
-print(faults[-1] - faults[0])
-"""
-
-
-needs_glibc = pytest.mark.skipif(
-    platform.libc_ver()[0] != "glibc", reason="other C libraries have no mallopt"
-)
-
-
-def _told_by(script: str, mode: str) -> int:
-    """The number that a script prints in a process of its own."""
-    command = [sys.executable, "-c", script, mode]
-    return int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
-
-
-@needs_glibc
-def test_freed_memory_is_kept():
-    assert _told_by(_FAULTS, "free") > 100
-    assert _told_by(_FAULTS, "keep") < 10
-
-
 @pytest.mark.parametrize(
     ("error", "expected"),
     [
@@ -109,25 +71,3 @@ def test_what_the_cpu_allocator_really_says():
     with pytest.raises(RuntimeError) as failure:
         torch.empty(10**15)
     assert is_out_of_memory(failure.value)
-
-
-_RESIDENT = """
-import ctypes, sys
-from desra.memory import give_back_freed_memory
-if sys.argv[1] == "give":
-    assert give_back_freed_memory()
-libc = ctypes.CDLL(None)
-libc.malloc.restype, libc.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
-libc.free.argtypes = [ctypes.c_void_p]
-libc.free(libc.malloc(30 << 20))  # from now on glibc keeps pieces of this size
-block = libc.malloc(20 << 20)
-ctypes.memset(block, 1, 20 << 20)
-libc.malloc(1000)  # lies behind it, so that the heap cannot shrink
-libc.free(block)
-print(open("/proc/self/status").read().split("VmRSS:")[1].split()[0])
-"""
-
-
-@needs_glibc
-def test_freed_memory_is_given_back():
-    assert _told_by(_RESIDENT, "give") < _told_by(_RESIDENT, "leave") - 15 * 1024

@@ -141,9 +141,9 @@ def test_unknown_acceleration():
         prepare_for_inference(NETWORKS["SRVGGNetCompact"][0], acceleration="magic")
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="CUDA graphs need a GPU")
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 @pytest.mark.parametrize("name", ["RRDBNet", "SRVGGNetCompact", "SwinIR"])
-@pytest.mark.parametrize("acceleration", ["none", "graphs"])
+@pytest.mark.parametrize("acceleration", ["none", "compile"])
 def test_on_a_gpu(name, acceleration):
     network, size = NETWORKS[name]
     randomise(network)
