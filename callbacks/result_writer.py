@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -13,6 +14,8 @@ from desra.errors import InputError, describe
 from desra.files import write_table
 from desra.image_task import ImageTask, Result
 from desra.ledger import Ledger, Row
+
+log = logging.getLogger(__name__)
 
 
 class ResultWriter(Callback):
@@ -33,6 +36,7 @@ class ResultWriter(Callback):
         self.rows: list[Row] = []
         self._pool: ThreadPoolExecutor | None = None
         self._waiting: list[Future[None]] = []
+        self._said = False
 
     @property
     def failures(self) -> list[str]:
@@ -88,8 +92,20 @@ class ResultWriter(Callback):
         try:
             if error := sample.error or result.error:
                 raise InputError(error)
+            self._set_aside(key)
             outputs = list(result.write()) if result.write else []
             row |= result.row
         except (InputError, OSError) as reason:
             row = {"image": key, "error": describe(reason, key)}
         self.ledger.record(key, fingerprint, row, outputs)
+
+    def _set_aside(self, key: str) -> None:
+        moved = self.ledger.set_aside(key)
+        if moved and not self._said:
+            self._said = True
+            log.warning(
+                "%s: changed by hand since it was made, and made again; the changed file is kept "
+                "as %s (others likewise)",
+                key,
+                moved[0],
+            )

@@ -10,10 +10,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from datamodules.cache import Size, image_size
+from datamodules.cache import Size
 from datamodules.roles import FOLDER_NAMES, Role, locate_roles, match_roles
 from desra.errors import InputError
 from desra.files import Match
+from desra.images import image_size
 from desra.labelme import find_gt_masks, read_gt_mask
 from desra.metrics.alignment import BORDER
 

@@ -11,8 +11,6 @@ import numpy as np
 import torch
 from lightning.pytorch.utilities import rank_zero_only
 from numpy.typing import NDArray
-from PIL import Image as PILImage
-from PIL import UnidentifiedImageError
 from rich.console import Console
 from rich.progress import track
 
@@ -21,21 +19,6 @@ from desra.images import read_rgb
 
 Size = tuple[int, int]
 """Height and width."""
-
-
-def image_size(path: str | Path) -> Size:
-    """Height and width of an image, from its header alone.
-
-    Raises:
-        InputError: missing, or not an image.
-    """
-    try:
-        with PILImage.open(path) as image:
-            return image.height, image.width
-    except UnidentifiedImageError as error:
-        raise InputError(f"{path}: not an image this program can read; is it damaged?") from error
-    except (OSError, SyntaxError, ValueError) as error:
-        raise InputError(f"{path}: {getattr(error, 'strerror', None) or error}") from error
 
 
 class ImageCache:

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from datamodules import splits
-from datamodules.cache import Size, image_size
+from datamodules.cache import Size
 from datamodules.problems import collect, raise_all, some
 from datamodules.splits import SplitRule
 from desra.errors import InputError
 from desra.files import Match, match_folders
+from desra.images import image_size
 
 
 @dataclass(frozen=True)

@@ -8,23 +8,24 @@ that asks for more is refused.
 from __future__ import annotations
 
 import argparse
-import pickle
-import re
 import struct
+import warnings
 import zipfile
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
 from desra.errors import InputError
-from desra.files import atomic_path
+from desra.files import atomic_path, is_regular, nature
+from desra.pickle_check import DEEPEST, Refused, as_file, rehearse, rehearse_all
 
 CONTAINERS = ("params_ema", "params", "state_dict_ema", "state_dict", "model_state_dict")
 """Keys under which files keep a state, most wanted first; others come after, in file order."""
@@ -41,14 +42,25 @@ PREFIXES = (
     "discriminator.",
     "netD.",
     "net_d.",
+    "ema_model.",
+    "averaged_model.",
+    "online_model.",
+    "net.",
+    "model.",
+    "network.",
+    "module.",
 )
-"""What keys begin with in checkpoints that hold several networks, most wanted first."""
+"""What keys begin with in checkpoints that hold several networks, or one in a wrapper (Lightning's
+modules, ``AveragedModel``, ema_pytorch), most wanted first. Whether a network is left when a prefix
+is cut, its architecture tells: old ESRGAN's own keys begin with ``model.``."""
 
 METADATA = "metadata"
 SAFETENSORS = ".safetensors"
 PICKLES = (".pth", ".pt", ".ckpt")
 
 _WRAPPERS = ("module.", "_orig_mod.")  # DistributedDataParallel, torch.compile
+_MOST_PREFIXES = 3
+_SMALL = 2**20  # bytes
 _LARGEST_HEADER = 100_000_000  # bytes; the limit of safetensors itself
 
 
@@ -94,7 +106,8 @@ class Checkpoint:
             InputError: no tensors, or none under ``key``.
         """
         containers = sorted(_containers(self.data), key=lambda found: _rank(found[0]))
-        states = [state for name, tensors in containers for state in _split(name, tensors)]
+        split = [state for name, tensors in containers for state in _split(name, tensors)]
+        states = list({(state.container, state.prefix): state for state in split}.values())
         if not states:
             raise InputError(f"{self.path}: no tensors by name in it; give a file of weights")
         if key is None:
@@ -116,14 +129,24 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
         InputError: missing, damaged, not a file of weights, or one that would have to run code.
     """
     path = Path(path)
+    if path.is_dir():
+        raise InputError(f"{path}: is a directory; give the file of weights in it")
+    if path.exists() and not is_regular(path):
+        raise InputError(f"{path}: not a regular file; give a file of weights")
     try:
         with open(path, "rb") as file:
             head = file.read(64)
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror or error}; give a file of weights") from error
-    if _is_safetensors(head):
-        return _read_safetensors(path)
-    return _read_pickle(path, head)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"{path}: {reason}; give a file of weights") from error
+    try:
+        return _read_safetensors(path) if _is_safetensors(head) else _read_pickle(path, head)
+    except InputError:
+        raise
+    except MemoryError as error:
+        raise InputError(f"{path}: not enough memory to read it") from error
+    except Exception as error:  # the readers raise whatever a damaged file leads them to
+        raise InputError(f"{path}: {_what_it_is(head)}; fetch or write it again") from error
 
 
 def read_state(
@@ -195,23 +218,27 @@ def _read_safetensors(path: Path) -> Checkpoint:
         with safe_open(path, framework="pt") as file:
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
             return Checkpoint(path, tensors, file.metadata() or {})
-    except (SafetensorError, OSError, ValueError) as error:
-        raise InputError(f"{path}: damaged ({error}); fetch it again") from error
+    except Exception as error:
+        raise InputError(f"{path}: damaged ({str(error)[:200]}); fetch it again") from error
 
 
 def _read_pickle(path: Path, head: bytes) -> Checkpoint:
     archive = zipfile.is_zipfile(path)
-    if archive and _is_program(path):
-        raise InputError(
-            f"{path}: a TorchScript program, and programs are not run; save its state_dict()"
-        )
     try:
-        with torch.serialization.safe_globals(_harmless()):
-            data = torch.load(path, map_location="cpu", weights_only=True, mmap=archive)
-    except pickle.UnpicklingError as error:
-        raise _refusal(path, head, archive, error) from error
-    except (RuntimeError, EOFError, ValueError, KeyError, TypeError, OSError) as error:
-        raise InputError(f"{path}: {_nature(head)}; fetch or write it again") from error
+        _rehearse(path, archive)
+    except Refused as refusal:
+        if refusal.name is None:
+            text = f"{path}: {_what_it_is(head)} ({refusal}); fetch or write it again"
+            raise InputError(text) from refusal
+        raise InputError(_names_refused(path, archive, refusal.name)) from refusal
+    # PyTorch goes by the suffix where a path has that of safetensors.
+    misnamed = path.suffix.lower() == SAFETENSORS
+    with ExitStack() as stack:
+        stack.enter_context(torch.serialization.safe_globals(_harmless()))
+        stack.enter_context(warnings.catch_warnings(action="ignore"))
+        source = stack.enter_context(open(path, "rb")) if misnamed else path
+        mapped = archive and not misnamed
+        data = torch.load(source, map_location="cpu", weights_only=True, mmap=mapped)
     if isinstance(data, Tensor) or not isinstance(data, Mapping):
         raise InputError(f"{path}: holds a {type(data).__name__}, not a network's state")
     said = data.get(METADATA)
@@ -219,10 +246,36 @@ def _read_pickle(path: Path, head: bytes) -> Checkpoint:
     return Checkpoint(path, data, {name: text for name, text in said if isinstance(text, str)})
 
 
-def _is_program(path: Path) -> bool:
-    """Whether a zip archive has the folder in which TorchScript keeps code."""
-    with zipfile.ZipFile(path) as archive:
-        return any("/code/" in name for name in archive.namelist())
+def _rehearse(path: Path, archive: bool) -> None:
+    """See what reading the file would ask for, with sizes only.
+
+    Raises:
+        InputError: a program.
+        Refused: code, more memory than the file explains, or no state of a network.
+        Exception: damaged.
+    """
+    size = path.stat().st_size
+    known = frozenset(
+        item[1] if isinstance(item, tuple) else f"{item.__module__}.{item.__qualname__}"
+        for item in _harmless()
+    )
+    if not archive:
+        with open(path, "rb") as file:
+            rehearse_all(file, known, size)
+        return
+    with zipfile.ZipFile(path) as members:
+        names = members.namelist()
+        if any("/code/" in name for name in names):
+            raise InputError(
+                f"{path}: a TorchScript program, and programs are not run; save its state_dict()"
+            )
+        if sum(member.file_size for member in members.infolist()) > 4 * size + _SMALL:
+            raise Refused("its content is far larger than the file")
+        pickles = [name for name in names if name == "data.pkl" or name.endswith("/data.pkl")]
+        if not pickles:
+            raise Refused("an archive without a state in it")
+        with members.open(pickles[0]) as file:
+            rehearse(as_file(file.read()), known, 4 * size + _SMALL)
 
 
 def _harmless() -> list[Any]:
@@ -238,32 +291,25 @@ def _harmless() -> list[Any]:
     ]
 
 
-def _refusal(path: Path, head: bytes, archive: bool, error: Exception) -> InputError:
-    if not archive and head[:1] != b"\x80":  # every binary pickle begins with this byte
-        return InputError(f"{path}: {_nature(head)}; fetch or write it again")
-    if archive:
-        names = sorted(torch.serialization.get_unsafe_globals_in_checkpoint(path))
-    else:  # that function reads archives only; the error names the first
-        names = re.findall(r"GLOBAL (\S+)", str(error))[:1]
-    asks = ", ".join(names) or "code"
-    return InputError(
-        f"{path}: refused, since reading it would run {asks}; if you trust where it comes from, "
-        "save its state_dict alone, there"
+def _names_refused(path: Path, archive: bool, first: str) -> str:
+    names = [first]
+    if archive:  # the function reads archives only
+        with suppress(Exception):
+            names = sorted(torch.serialization.get_unsafe_globals_in_checkpoint(path)) or names
+    return (
+        f"{path}: refused, since reading it would run {', '.join(names)}; if you trust where it "
+        "comes from, save its state_dict alone, there"
     )
 
 
-def _nature(head: bytes) -> str:
-    start = head.lstrip()
-    if not head:
-        return "the file is empty"
-    if start[:1] == b"<":
-        return "a web page, not a file of weights"
-    if start.startswith(b"version https://git-lfs"):
-        return "a pointer of Git LFS, not the file itself"
-    return "damaged, or not a file of weights"
+def _what_it_is(head: bytes) -> str:
+    found = nature(head)
+    return "damaged, or not a file of weights" if found.startswith("damaged") else found
 
 
-def _containers(data: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, dict[str, Tensor]]]:
+def _containers(
+    data: Mapping[str, Any], path: str = "", depth: int = 0
+) -> Iterator[tuple[str, dict[str, Tensor]]]:
     """Every mapping in ``data`` that holds tensors by name, with the keys that lead to it."""
     tensors = {
         key: value
@@ -273,8 +319,8 @@ def _containers(data: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, 
     if tensors:
         yield path, tensors
     for key, value in data.items():
-        if isinstance(key, str) and isinstance(value, Mapping):
-            yield from _containers(value, f"{path}.{key}" if path else key)
+        if isinstance(key, str) and isinstance(value, Mapping) and depth < DEEPEST:
+            yield from _containers(value, f"{path}.{key}" if path else key, depth + 1)
 
 
 def _rank(container: str) -> int:
@@ -289,16 +335,18 @@ def _prefix_rank(prefix: str) -> int:
     return len(PREFIXES)
 
 
-def _split(container: str, tensors: dict[str, Tensor]) -> Iterator[NamedState]:
-    for prefix in PREFIXES:
-        part = {
-            key.removeprefix(prefix): tensor
-            for key, tensor in tensors.items()
-            if key.startswith(prefix)
-        }
-        if part:
-            yield _unwrapped(part, container, prefix)
-    yield _unwrapped(tensors, container, "")
+def _split(container: str, tensors: dict[str, Tensor], before: str = "") -> Iterator[NamedState]:
+    """The state of each prefix, also behind another one, and that of all keys."""
+    if before.count(".") <= _MOST_PREFIXES:
+        for prefix in PREFIXES:
+            part = {
+                key.removeprefix(prefix): tensor
+                for key, tensor in tensors.items()
+                if key.startswith(prefix)
+            }
+            if part:
+                yield from _split(container, part, before + prefix)
+    yield _unwrapped(tensors, container, before)
 
 
 def _unwrapped(tensors: dict[str, Tensor], container: str, prefix: str) -> NamedState:

@@ -6,9 +6,11 @@ import csv
 import functools
 import hashlib
 import io
+import json
+import logging
 import os
-import secrets
 import shutil
+import stat
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,9 +18,27 @@ from pathlib import Path
 from typing import Any
 
 from desra.errors import InputError
+from desra.folders import files_below
+from desra.leftovers import temporary_name
 
-IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp"})
-TEMPORARY_PREFIX = ".partial-"
+IMAGE_SUFFIXES = frozenset(
+    {
+        *(".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".tif", ".tiff", ".bmp"),
+        *(".gif", ".avif", ".jp2", ".j2k", ".ppm", ".pgm", ".pbm"),
+    }
+)
+"""Of files that are read as images; what a file is, its content says."""
+
+UNREAD_SUFFIXES = frozenset(
+    {
+        *(".heic", ".heif", ".jxl", ".jxr", ".psd", ".xcf", ".svg", ".exr", ".hdr", ".tga", ".ico"),
+        *(".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".raf", ".rw2"),
+    }
+)
+"""Of pictures that no reader here reads: they are named where they lie beside others."""
+
+
+log = logging.getLogger(__name__)
 
 Finder = Callable[[Path], dict[str, list[Path]]]
 """Finds the files below a root by key, as `find_images`."""
@@ -46,29 +66,43 @@ def find_images(
 ) -> dict[str, list[Path]]:
     """All images under ``root`` (a folder of any depth, or one image), by key and sorted by it.
 
-    Hidden files and folders are left out. A key has more than one file where names differ only by
-    suffix.
+    Hidden files and folders are left out, and what is no regular file (a pipe, a device). Links are
+    followed, each folder once. A key has more than one file where names differ only by suffix.
+    Pictures in formats that are not read are named in the log, once.
 
     Raises:
-        InputError: ``root`` does not exist, or holds no image.
+        InputError: ``root`` does not exist, holds no image, or is neither file nor folder.
     """
     root = Path(root)
     if root.is_file():
         return {root.stem: [root]}
     if not root.is_dir():
+        if root.exists():
+            raise InputError(f"{root}: neither a file nor a folder; give an image or a folder")
         raise InputError(f"{root}: no such file or folder; give an image or a folder of images")
     found: dict[str, list[Path]] = {}
-    for folder, folders, names in os.walk(root, followlinks=True):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(names):
-            path = Path(folder, name)
-            if path.suffix.lower() in suffixes and not name.startswith("."):
-                key = path.relative_to(root).with_suffix("").as_posix()
-                found.setdefault(key, []).append(path)
+    unread: list[Path] = []
+    for path in files_below(root):
+        suffix = path.suffix.lower()
+        if suffix in suffixes:
+            key = path.relative_to(root).with_suffix("").as_posix()
+            found.setdefault(key, []).append(path)
+        elif suffix in UNREAD_SUFFIXES:
+            unread.append(path)
+    _name_unread(root, tuple(unread))
     if not found:
         kinds = ", ".join(sorted(suffix.lstrip(".") for suffix in suffixes))
         raise InputError(f"{root}: no images found; looked for {kinds} at any depth")
     return dict(sorted(found.items()))
+
+
+@functools.lru_cache
+def _name_unread(root: Path, paths: tuple[Path, ...]) -> None:
+    """Once a folder, by the first rank: the others read the same."""
+    if paths and not int(os.environ.get("LOCAL_RANK", 0)):
+        names = ", ".join(path.name for path in paths[:3])
+        more = f" and {len(paths) - 3} more" if len(paths) > 3 else ""
+        log.warning("%s: left out, in a format that is not read: %s%s", root, names, more)
 
 
 def match_folders(
@@ -111,6 +145,8 @@ def _match(
     paths: dict[str, Path] = {}
     errors = []
     missing = []
+    if not _is_utf8(key):
+        errors.append("its name is not UTF-8; rename it")
     for role, images in found.items():
         candidates = images.get(key, [])
         if len(candidates) > 1:
@@ -121,7 +157,16 @@ def _match(
         elif role in required:
             missing.append(role)
             errors.append(f"no partner in {roots[role]}; add it there or leave this image out")
-    return Match(key, paths, "; ".join(errors) or None, tuple(missing))
+    return Match(sayable(key), paths, "; ".join(errors) or None, tuple(missing))
+
+
+def _is_utf8(name: str) -> bool:
+    return name == sayable(name)
+
+
+def sayable(name: str) -> str:
+    r"""A name that can be printed and written as UTF-8, with ``\xE9`` for bytes that are not."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
 @contextmanager
@@ -133,7 +178,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{TEMPORARY_PREFIX}{secrets.token_hex(6)}{path.suffix}")
+    temporary = path.with_name(temporary_name(path.suffix))
     try:
         yield temporary
         os.replace(temporary, path)
@@ -150,12 +195,101 @@ def write_text(path: str | Path, text: str) -> None:
 def write_table(
     path: str | Path, rows: Iterable[Mapping[str, Any]], columns: Sequence[str]
 ) -> None:
-    """Write rows as CSV, whole or not at all; a value that a row lacks is left empty."""
+    """Write rows as CSV, whole or not at all; a value that a row lacks is left empty.
+
+    Spreadsheets run what begins with ``=``, ``+``, ``-`` or ``@``, so such texts (names of files)
+    get an apostrophe before them, which `plain_text` takes off.
+    """
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows({name: harmless_text(value) for name, value in row.items()} for row in rows)
     write_text(path, text.getvalue())
+
+
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+
+
+def harmless_text(value: Any) -> Any:
+    """A value of a table that no spreadsheet takes for a formula; numbers pass unchanged.
+
+    >>> harmless_text("=1+1"), harmless_text("a"), harmless_text(-1)
+    ("'=1+1", 'a', -1)
+    """
+    if isinstance(value, str) and value.lstrip("'").startswith(_FORMULA_STARTS):
+        return f"'{value}"
+    return value
+
+
+def plain_text(value: str) -> str:
+    """What `harmless_text` was given."""
+    escaped = value.startswith("'") and value.lstrip("'").startswith(_FORMULA_STARTS)
+    return value[1:] if escaped else value
+
+
+def is_regular(path: str | Path) -> bool:
+    """Whether a path leads to a regular file, and not to a folder, a pipe or a device."""
+    try:
+        return stat.S_ISREG(os.stat(path).st_mode)
+    except (OSError, ValueError):
+        return False
+
+
+def read_limited(path: str | Path, most: int, fix: str = "give the file that is meant") -> bytes:
+    """The bytes of a regular file.
+
+    Args:
+        path: the file.
+        most: bytes; a larger file is refused before it is read.
+        fix: what to do about it, for messages.
+
+    Raises:
+        InputError: it cannot be read, is no regular file, or is larger.
+    """
+    try:
+        status = os.stat(path)
+        if not stat.S_ISREG(status.st_mode):
+            raise InputError(f"{path}: not a regular file; {fix}")
+        if status.st_size > most:
+            raise InputError(f"{path}: {status.st_size} bytes, more than {most}; {fix}")
+        return Path(path).read_bytes()
+    except (OSError, ValueError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{path}: {getattr(error, 'strerror', None) or error}; {fix}") from error
+
+
+LARGEST_JSON = 2**28
+"""Bytes of a JSON file from elsewhere; LabelMe's holds a picture."""
+
+
+def read_json(path: str | Path, fix: str = "write it again") -> Any:
+    """What a JSON file from elsewhere holds.
+
+    Raises:
+        InputError: unreadable, larger than `LARGEST_JSON`, or damaged.
+    """
+    try:
+        return json.loads(read_limited(path, LARGEST_JSON, fix))
+    except InputError:
+        raise
+    except (ValueError, RecursionError) as error:
+        reason = "nested too deeply" if isinstance(error, RecursionError) else str(error)[:200]
+        raise InputError(f"{path}: damaged JSON ({reason}); {fix}") from error
+
+
+def nature(head: bytes) -> str:
+    """What a file is that is not what it was taken for, by its first bytes."""
+    start = head.lstrip()
+    if not head:
+        return "the file is empty"
+    if start[:1] == b"<":
+        return "a web page"
+    if start.startswith(b"version https://git-lfs"):
+        return "a pointer of Git LFS, not the file itself"
+    if head[4:8] == b"ftyp" and head[8:12] in (b"heic", b"heix", b"mif1", b"msf1", b"hevc"):
+        return "a HEIC picture"
+    return "damaged, or of another kind"
 
 
 def file_digest(path: str | Path) -> str:

@@ -31,11 +31,15 @@ def output_suffix(source: str | Path, pixels: NDArray, form: Format = "auto") ->
     """The suffix to write ``pixels`` under.
 
     Args:
-        source: the file that the picture was made from; ``auto`` keeps its format.
+        source: the file that the picture was made from; ``auto`` keeps its format, where that is
+            one that is written, and takes PNG for others (GIF, AVIF, JPEG 2000).
         pixels: ``(H, W, C)``; with alpha (C is 2 or 4), JPEG and BMP become PNG, which can hold it.
         form: the format asked for.
     """
     suffix = Path(source).suffix.lower() if form == "auto" else SUFFIXES[form]
+    suffix = {".jpe": ".jpg", ".jfif": ".jpg"}.get(suffix, suffix)
+    if suffix not in (".png", *_JPEG, *_WEBP, *_TIFF, ".bmp"):
+        return ".png"  # read, and not written
     transparent = pixels.shape[2] in (2, 4)
     return ".png" if transparent and suffix in (*_JPEG, ".bmp") else suffix
 
@@ -164,11 +168,12 @@ def _current_exif(block: bytes | None, width: int, height: int) -> PILImage.Exif
     try:
         exif.load(block)
         folder = exif.get_ifd(_EXIF_FOLDER) if _EXIF_FOLDER in exif else {}
-    except (SyntaxError, ValueError, OSError, EOFError):
+        for tag, size in ((_PIXEL_WIDTH, width), (_PIXEL_HEIGHT, height)):
+            if tag in folder:
+                folder[tag] = size
+        exif.tobytes()  # a damaged block may be read and not be written
+    except Exception:  # a block from elsewhere raises whatever it leads to
         return None
-    for tag, size in ((_PIXEL_WIDTH, width), (_PIXEL_HEIGHT, height)):
-        if tag in folder:
-            folder[tag] = size
     return exif if len(exif) else None
 
 

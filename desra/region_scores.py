@@ -32,10 +32,14 @@ import torch
 from numpy.typing import NDArray
 
 from desra.errors import InputError
+from desra.files import plain_text, read_limited
 from desra.regions import label_regions
 
 FILE_NAMES = ("regions.json", "regions.csv")
 COLUMNS = ("image", "x", "y", "score")
+
+_LARGEST_FILE = 2**27  # bytes
+_LONGEST_PATH = 4096  # characters
 
 
 @dataclass(frozen=True)
@@ -79,17 +83,18 @@ def read_scores(path: str | Path) -> dict[str, list[RegionScore]]:
     """
     path = Path(path)
     try:
-        text = path.read_text("utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
+        text = read_limited(path, _LARGEST_FILE, "give a file of scores").decode("utf-8-sig")
+    except UnicodeDecodeError as error:
         raise InputError(f"{path}: {error}; give a file of scores") from error
     records = (
         _json_records(path, text) if path.suffix.lower() == ".json" else _csv_records(path, text)
     )
     scores: dict[str, list[RegionScore]] = {}
     for place, record in records:
-        if record["score"] in (None, ""):
+        if record["score"] is None or record["score"] == "":
             continue
-        if not isinstance(record["image"], str) or not record["image"]:
+        image = record["image"]
+        if not isinstance(image, str) or not image or len(image) > _LONGEST_PATH:
             raise InputError(f"{place}: no image; give its relative path without suffix")
         row = RegionScore(
             _whole(place, "x", record["x"]),
@@ -97,7 +102,7 @@ def read_scores(path: str | Path) -> dict[str, list[RegionScore]]:
             _share(place, record["score"]),
             place,
         )
-        scores.setdefault(record["image"], []).append(row)
+        scores.setdefault(plain_text(image), []).append(row)
     if not scores:
         raise InputError(f"{path}: no scores in it; give rows of {','.join(COLUMNS)}")
     return scores
@@ -105,16 +110,20 @@ def read_scores(path: str | Path) -> dict[str, list[RegionScore]]:
 
 def _csv_records(path: Path, text: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
     reader = csv.DictReader(io.StringIO(text, newline=""), restval="")
-    _require(f"{path}, line 1", reader.fieldnames or ())
-    for record in reader:
-        yield f"{path}, line {reader.line_num}", record
+    try:
+        _require(f"{path}, line 1", reader.fieldnames or ())
+        for record in reader:
+            yield f"{path}, line {reader.line_num}", record
+    except csv.Error as error:
+        raise InputError(f"{path}, line {reader.line_num}: damaged CSV ({error})") from error
 
 
 def _json_records(path: Path, text: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
     try:
         data = json.loads(text)
-    except ValueError as error:
-        raise InputError(f"{path}: damaged JSON ({error}); write it again") from error
+    except (ValueError, RecursionError) as error:
+        reason = "nested too deeply" if isinstance(error, RecursionError) else str(error)[:200]
+        raise InputError(f"{path}: damaged JSON ({reason}); write it again") from error
     records = data.get("regions") if isinstance(data, dict) else data
     if not isinstance(records, list):
         raise InputError(f"{path}: not a list of regions; give records of {','.join(COLUMNS)}")
@@ -131,23 +140,31 @@ def _require(place: str, there: Sequence[str] | Mapping[str, Any]) -> None:
 
 
 def _whole(place: str, name: str, value: Any) -> int:
-    text = str(value).strip()
-    if isinstance(value, bool) or not text.isdecimal():
+    text = _short(value)
+    if isinstance(value, bool) or not (text.isascii() and text.isdecimal()) or len(text) > 9:
         raise InputError(f"{place}: {name} is {text!r}; give a pixel's, counted from 0")
     return int(text)
 
 
 def _share(place: str, value: Any) -> float:
+    text = _short(value)
     try:
-        score = float("nan") if isinstance(value, bool) else float(value)
-    except (TypeError, ValueError):
+        score = float("nan") if isinstance(value, (bool, list, dict)) else float(text)
+    except ValueError:
         score = float("nan")
     if not 0 <= score <= 1:
         raise InputError(
-            f"{place}: score is {str(value)!r}; give the share of viewers who notice the region, "
-            "0 to 1"
+            f"{place}: score is {text!r}; give the share of viewers who notice the region, 0 to 1"
         )
     return score
+
+
+def _short(value: Any) -> str:
+    """A value as text, of which a long one's beginning; no number of thousands of digits."""
+    if isinstance(value, int) and value.bit_length() > 256:
+        return "a number of hundreds of digits"
+    text = str(value).strip() if isinstance(value, (str, int, float)) else type(value).__name__
+    return text if len(text) <= 40 else f"{text[:40]}…"
 
 
 def score_map(gt_mask: NDArray[np.bool_], scores: Sequence[RegionScore]) -> NDArray[np.float64]:

@@ -12,7 +12,8 @@ from torch import Tensor
 from datamodules.degradations import BlurKernels, Degradation, Resize, Round
 from desra.detectors import ArtifactDetector
 from desra.files import find_images, write_text
-from desra.images import read_mask, read_rgb, to_tensor, to_uint8, write_png
+from desra.images import read_rgb, to_tensor, to_uint8, write_png
+from desra.masks import read_mask_image
 from desra.texture import texture_distance
 from samples.photos import PHOTOS
 
@@ -142,7 +143,7 @@ def write_set(candidates: Path, detected: Path, output_dir: Path, kept: int = KE
         for folder in FOLDERS[:-1]:
             pixels = read_rgb(detected / folder / f"{key}.png")
             write_png(output_dir / folder / f"{key}.png", pixels, compression=9)
-        mask = read_mask(detected / FOLDERS[-1] / f"{key}.png")
+        mask = read_mask_image(detected / FOLDERS[-1] / f"{key}.png")
         write_png(output_dir / FOLDERS[-1] / f"{key}.png", mask, compression=9)
         hr, mse_sr, gan_sr = (
             torch.from_numpy(np.stack([read_rgb(root / f"{key}.png").transpose(2, 0, 1)]))

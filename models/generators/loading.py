@@ -11,6 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from desra.checkpoints import SAFETENSORS, Checkpoint, NamedState, read_checkpoint, write_state
@@ -130,10 +131,17 @@ def _build(
             for name, convert in architecture.OPTIONS.items()
             if name in checkpoint.metadata
         }
-        network = architecture.from_state(state.tensors, **{**said, **options})
+        settings = {**said, **options}
+        with torch.device("meta"):  # sizes alone: keys and shapes must fit before memory is taken
+            architecture.from_state(
+                {key: tensor.to("meta") for key, tensor in state.tensors.items()}, **settings
+            )
+        network = architecture.from_state(state.tensors, **settings)
     except InputError as error:
         raise InputError(f"{checkpoint.path}: {error}") from error
-    except (RuntimeError, KeyError, ValueError, TypeError, IndexError, ZeroDivisionError) as error:
+    except MemoryError:
+        raise
+    except Exception as error:  # of whatever kind keys and shapes that do not fit lead to
         reason = " ".join(str(error).split())
         raise InputError(
             f"{checkpoint.path}: an incomplete or altered {architecture.__name__} ({reason[:200]})"

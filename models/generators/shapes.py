@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+from desra.errors import InputError
 
 
 def pad_to_multiple(image: Tensor, multiple: int) -> Tensor:
@@ -40,8 +42,15 @@ def crop(output: Tensor, image: Tensor, scale: int) -> Tensor:
     return output[..., :height, :width]
 
 
-def highest_number(keys: Iterable[str], pattern: str, default: int = -1) -> int:
-    """The highest number that the first group of ``pattern`` takes at the start of any key."""
-    return max(
-        (int(found[1]) for key in keys if (found := re.match(pattern, key))), default=default
-    )
+def highest_number(keys: Collection[str], pattern: str, default: int = -1) -> int:
+    """The highest number that the first group of ``pattern`` takes at the start of any key.
+
+    Raises:
+        InputError: it is higher than keys that count from 0 or 1 can make it.
+    """
+    found = [match[1] for key in keys if (match := re.match(pattern, key))]
+    if any(len(digits) > 9 or int(digits) > 3 * len(keys) for digits in found):
+        raise InputError(
+            f"keys numbered up to {max(found, key=len)[:20]}, of which most are missing"
+        )
+    return max(map(int, found), default=default)

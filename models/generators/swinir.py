@@ -26,6 +26,12 @@ Upsampler = Literal["nearest+conv", "pixelshuffle", "pixelshuffledirect", ""]
 RGB_MEAN = (0.4488, 0.4371, 0.4040)
 """Mean colour of DIV2K, subtracted from the input."""
 
+COMPUTED = ("relative_position_index", "attn_mask")
+"""Buffers of the release that the sizes tell."""
+
+LARGEST_WINDOW = 32
+"""Side of a window; the largest released is 16."""
+
 
 class SwinIR(nn.Module):
     """Swin Transformer for image restoration.
@@ -55,7 +61,7 @@ class SwinIR(nn.Module):
 
     CONTAINER: ClassVar[str] = "params_ema"
     """The key under which the release keeps a state."""
-    OPTIONS: ClassVar[dict[str, Callable[[str], Any]]] = {"img_range": float}
+    OPTIONS: ClassVar[dict[str, Callable[[str], Any]]] = {"img_range": float, "shift": int}
     """Settings that no key or shape tells, and how to read them from a file's metadata."""
 
     def __init__(
@@ -93,7 +99,7 @@ class SwinIR(nn.Module):
         self.patch_embed = nn.Module()
         if patch_norm:
             self.patch_embed.norm = nn.LayerNorm(embed_dim)
-        drops = torch.linspace(0, drop_path, sum(depths)).tolist()
+        drops = torch.linspace(0, drop_path, sum(depths), device="cpu").tolist()
         self.layers = nn.ModuleList()
         for depth, heads in zip(depths, num_heads, strict=True):
             layers = [
@@ -220,13 +226,25 @@ class SwinIR(nn.Module):
         }
 
     @classmethod
-    def from_state(cls, state: Mapping[str, Tensor], *, img_range: float | None = None) -> Self:
+    def from_state(
+        cls,
+        state: Mapping[str, Tensor],
+        *,
+        img_range: float | None = None,
+        shift: int | None = None,
+    ) -> Self:
         """The network with the sizes and weights of ``state``.
+
+        Buffers that follow from the sizes (``relative_position_index``, ``attn_mask``) are computed
+        where they are missing, as people are told to delete them.
 
         Args:
             state: parameters and buffers by key.
             img_range: the network's range of pixel values, which no key tells. None takes 255 for
                 windows of 7 (the released JPEG models) and 1 for others.
+            shift: of every second layer's windows. A state without ``attn_mask`` does not tell
+                whether they were deleted, or never there because one window covered the training
+                image (0). None takes half a window, as every released network has.
 
         Raises:
             InputError: keys or shapes that do not fit together.
@@ -237,9 +255,13 @@ class SwinIR(nn.Module):
         table = f"{first}.attn.relative_position_bias_table"
         embed_dim, channels = state["conv_first.weight"].shape[:2]
         window = (math.isqrt(state[table].shape[0]) + 1) // 2
+        if window > LARGEST_WINDOW:
+            raise InputError(f"a SwinIR with windows of {window}; at most {LARGEST_WINDOW}")
         groups = range(highest_number(state, r"layers\.(\d+)\.") + 1)
         blocks = [rf"layers\.{group}\.residual_group\.blocks\.(\d+)\." for group in groups]
         mask = state.get("layers.0.residual_group.blocks.1.attn_mask")
+        size = window if shift == 0 else 8 * window
+        size = size if mask is None else sizes_of_mask(mask.shape[0], window)
         upsampler, scale, features = _reconstruction(state, channels)
         network = cls(
             scale,
@@ -253,12 +275,24 @@ class SwinIR(nn.Module):
             resi_connection="1conv" if "conv_after_body.weight" in state else "3conv",
             features=features,
             img_range=img_range or (255.0 if window == 7 else 1.0),
-            img_size=window if mask is None else sizes_of_mask(mask.shape[0], window),
+            img_size=size,
             qkv_bias=f"{first}.attn.qkv.bias" in state,
             patch_norm="patch_embed.norm.weight" in state,
         )
-        network.load_state_dict(state, strict=True)
+        own = network.state_dict()
+        computed = {key: own[key] for key in own if key.endswith(COMPUTED) and key not in state}
+        _check_computed(state, own)
+        network.load_state_dict({**state, **computed}, strict=True)
         return network
+
+
+def _check_computed(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> None:
+    """Raise InputError where a state's windows are numbered in another way than SwinIR's."""
+    for key, index in own.items():
+        if not key.endswith("relative_position_index") or key not in state or index.is_meta:
+            continue
+        if state[key].shape != index.shape or not torch.equal(state[key].long(), index):
+            raise InputError(f"a SwinIR with another {key}; its positions are not those of SwinIR")
 
 
 def _factors(scale: int) -> list[int]:

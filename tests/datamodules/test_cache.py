@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from datamodules.cache import ImageCache, image_size
-from desra.errors import InputError
+from datamodules.cache import ImageCache
 from desra.images import read_rgb, write_png
 
 
@@ -18,15 +17,6 @@ def pictures(tmp_path):
         write_png(path, rng.integers(0, 256, (*size, 3), np.uint8))
         sizes[path] = size
     return sizes
-
-
-def test_reads_sizes_from_headers(pictures, tmp_path):
-    assert {path: image_size(path) for path in pictures} == pictures
-    (tmp_path / "text.png").write_text("no image")
-    with pytest.raises(InputError, match="not an image"):
-        image_size(tmp_path / "text.png")
-    with pytest.raises(InputError, match="No such file"):
-        image_size(tmp_path / "absent.png")
 
 
 @pytest.mark.parametrize(("limit", "kept"), [(10_000, 3), (320, 2), (250, 1), (0, 0)])

@@ -1,5 +1,6 @@
 """Finding, matching and writing files."""
 
+import csv
 import os
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from desra.files import (
     find_images,
     link_or_copy,
     match_folders,
+    plain_text,
     write_table,
     write_text,
 )
@@ -116,3 +118,14 @@ def test_link_or_copy(tmp_path, copy):
 def test_write_table_leaves_missing_values_empty(tmp_path):
     write_table(tmp_path / "t.csv", [{"a": 1, "x": 9}, {"b": 'say "hi", twice'}], ["a", "b"])
     assert (tmp_path / "t.csv").read_bytes() == b'a,b\n1,\n,"say ""hi"", twice"\n'
+
+
+def test_names_in_tables_are_no_formulas(tmp_path):
+    names = ["=1+1", "+a", "-a", "@a", "'=a", "a=b", "'a"]
+    write_table(
+        tmp_path / "t.csv", [{"image": name, "share": -0.5} for name in names], ["image", "share"]
+    )
+    rows = list(csv.DictReader((tmp_path / "t.csv").open()))
+    assert [row["image"] for row in rows] == ["'=1+1", "'+a", "'-a", "'@a", "''=a", "a=b", "'a"]
+    assert [plain_text(row["image"]) for row in rows] == names
+    assert {row["share"] for row in rows} == {"-0.5"}

@@ -1,5 +1,10 @@
 """Decoding and encoding images, whole or not at all."""
 
+import io
+import struct
+import tracemalloc
+import zlib
+
 import cv2
 import numpy as np
 import pytest
@@ -11,9 +16,9 @@ from PIL import Image as PILImage
 
 from desra.errors import InputError
 from desra.images import (
+    image_size,
     quantize,
     read_image,
-    read_mask,
     read_rgb,
     rgb8,
     to_tensor,
@@ -133,7 +138,7 @@ def test_masks_are_written_as_0_and_255(tmp_path):
     np.testing.assert_array_equal(
         cv2.imread(str(tmp_path / "m.png"), cv2.IMREAD_UNCHANGED), np.where(mask, 255, 0)
     )
-    np.testing.assert_array_equal(read_mask(tmp_path / "m.png"), mask)
+    np.testing.assert_array_equal(read_rgb(tmp_path / "m.png")[..., 0] > 0, mask)
 
 
 def test_tensors_and_pixels_are_inverse(rgb):
@@ -148,3 +153,106 @@ def test_quantize_clamps_rounds_and_refuses_nan():
     assert quantize(values).tolist() == [0, 0, 0, 1, 255, 255]
     with pytest.raises(InputError, match="NaN"):
         quantize(torch.tensor([0.5, float("nan")]))
+
+
+@pytest.mark.parametrize("values", [[0.0, 200.0], [-40.0, 0.5], [-1e9, 1e9]])
+def test_floats_that_are_not_in_0_to_1_are_refused(values):
+    with pytest.raises(InputError, match=r"give floats in \[0, 1\], or uint8"):
+        quantize(torch.tensor(values))
+    assert quantize(torch.tensor(values).to(torch.uint8)).dtype == torch.uint8
+
+
+@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"subsampling": 0}])
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+@pytest.mark.parametrize("cut", [0.3, 0.98])
+def test_a_jpeg_cut_short_is_damaged_though_it_ends_as_a_whole_one(tmp_path, mode, options, cut):
+    pixels = np.random.default_rng(0).integers(0, 256, (90, 120, 3), dtype=np.uint8)
+    PILImage.fromarray(pixels).convert(mode).save(tmp_path / "a.jpg", quality=90, **options)
+    data = (tmp_path / "a.jpg").read_bytes()
+    assert read_image(tmp_path / "a.jpg").pixels.shape[:2] == (90, 120)
+    (tmp_path / "a.jpg").write_bytes(data + b"some bytes after the end")
+    assert read_image(tmp_path / "a.jpg").pixels.shape[:2] == (90, 120)
+    (tmp_path / "a.jpg").write_bytes(data[: int(cut * len(data))] + b"\xff\xd9")
+    with pytest.raises(InputError, match=r"a\.jpg: damaged image"):
+        read_image(tmp_path / "a.jpg")
+
+
+def png_that_says(width, height, content=b""):
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(content)), (b"IEND", b"")]
+    body = b"".join(
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        for kind, data in chunks
+    )
+    return b"\x89PNG\r\n\x1a\n" + body
+
+
+def jpeg_that_says(width, height):
+    file = io.BytesIO()
+    PILImage.new("RGB", (16, 16)).save(file, "JPEG")
+    data = file.getvalue()
+    place = data.index(b"\xff\xc0") + 5
+    return data[:place] + struct.pack(">HH", height, width) + data[place + 4 :]
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (png_that_says(16000, 16000), "cannot be in"),
+        (png_that_says(60000, 60000), "DESRA_MAX_PIXELS"),
+        (png_that_says(1, 2**27), "longer than"),
+        (jpeg_that_says(16000, 16000), "cannot be in"),
+        (jpeg_that_says(65000, 65000), "DESRA_MAX_PIXELS"),
+    ],
+)
+def test_bombs_are_refused_by_their_headers(tmp_path, data, message):
+    (tmp_path / "a.png").write_bytes(data)
+    before = tracemalloc_peak(lambda: None)
+    with pytest.raises(InputError, match=message):
+        read_image(tmp_path / "a.png")
+    assert tracemalloc_peak(lambda: pytest.raises(InputError, read_image, tmp_path / "a.png")) < (
+        before + 2**20
+    )
+
+
+def tracemalloc_peak(work):
+    tracemalloc.start()
+    work()
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    return peak
+
+
+@pytest.mark.parametrize("form", ["GIF", "AVIF", "JPEG2000", "PPM", "JPEG", "WEBP"])
+def test_content_says_what_a_file_is(tmp_path, rgb, form):
+    PILImage.fromarray(rgb).save(tmp_path / "a.png", form)
+    assert read_rgb(tmp_path / "a.png").shape == rgb.shape
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"<html>", "a web page"),
+        (b"\0\0\0\x18ftypheic" + bytes(40), "a HEIC picture"),
+        (
+            b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n",
+            "not an image this program can read",
+        ),
+        (b"\0\0\0\x20ftypavif" + bytes(60), "damaged"),
+        (b"", "empty"),
+    ],
+)
+def test_what_is_no_image_is_one_line(tmp_path, content, message):
+    (tmp_path / "a.jpg").write_bytes(content)
+    with pytest.raises(InputError, match=message):
+        read_image(tmp_path / "a.jpg")
+
+
+def test_reads_sizes_from_headers(tmp_path, rgb):
+    write_png(tmp_path / "a.png", rgb)
+    assert image_size(tmp_path / "a.png") == (13, 17)
+    (tmp_path / "text.png").write_text("no image")
+    with pytest.raises(InputError, match="not an image"):
+        image_size(tmp_path / "text.png")
+    with pytest.raises(InputError, match="No such file"):
+        image_size(tmp_path / "absent.png")

@@ -12,13 +12,14 @@ import json
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageOps
 
 from desra.errors import InputError
 from desra.images import write_png
-from desra.labelme import find_gt_masks, read_gt_mask, read_labelme, read_mask_image
+from desra.labelme import find_gt_masks, read_gt_mask, read_labelme
+from desra.masks import read_mask_image
 
 WIDTH, HEIGHT = 40, 30
 ROWS, COLUMNS = np.mgrid[:HEIGHT, :WIDTH]
@@ -55,6 +56,7 @@ def test_polygon_holds_what_lies_inside_it(tmp_path_factory, points, kind):
     path = tmp_path_factory.mktemp("labels") / "a.json"
     mask = read_labelme(write_json(path, shape(points, kind)))
     contour = np.array(points, np.float32)
+    assume(cv2.contourArea(contour) > 1)  # of a line, the drawing routine paints what it likes
     signed = np.array(
         [
             [cv2.pointPolygonTest(contour, (float(x), float(y)), True) for x in range(WIDTH)]
@@ -171,6 +173,82 @@ PATCH = png_base64(np.ones((2, 2), np.uint8))
 def test_shapes_that_labelme_would_not_draw(drawn, bad, message):
     with pytest.raises(InputError, match=f"shape 2: .*{message}"):
         drawn(shape([[1, 1], [3, 3]], "rectangle"), bad)
+
+
+@pytest.mark.parametrize("label", ["__ignore__", "_background_", "background"])
+def test_what_is_called_no_artifact_is_none_and_covers_earlier_shapes(drawn, label):
+    whole, part = shape([[2, 2], [20, 20]], "rectangle"), shape([[5, 5], [9, 9]], "rectangle")
+    expected = np.zeros((HEIGHT, WIDTH), bool)
+    expected[2:21, 2:21] = True
+    assert np.array_equal(drawn({**part, "label": label}, whole), expected)
+    expected[5:10, 5:10] = False
+    assert np.array_equal(drawn(whole, {**part, "label": label}), expected)
+    patch = png_base64(np.ones((5, 5), np.uint8))
+    ignored = {**shape([[5, 5], [9, 9]], "mask", mask=patch), "label": label}
+    assert np.array_equal(drawn(whole, ignored), expected)
+
+
+@pytest.mark.parametrize("turn", range(1, 9))
+@pytest.mark.parametrize("beside", [True, False])
+@pytest.mark.parametrize("size", [(WIDTH, HEIGHT), (40, 40)])
+def test_labels_are_turned_back_onto_the_pixels_of_a_picture_that_exif_turns(
+    tmp_path, turn, beside, size
+):
+    exif = Image.Exif()
+    exif[0x0112] = turn
+    file_pixels = np.zeros((size[1], size[0]), np.uint8)
+    file_pixels[3:11, 5:18] = 255
+    picture = (tmp_path if beside else tmp_path.parent) / f"turned{turn}.png"
+    Image.fromarray(file_pixels).save(picture, exif=exif)
+    upright = np.asarray(ImageOps.exif_transpose(Image.open(picture)))
+    (top, left), (bottom, right) = (
+        end(np.argwhere(upright), 0).tolist() for end in (np.min, np.max)
+    )
+    label = write_json(
+        tmp_path / "label.json",
+        shape([[left, top], [right, bottom]], "rectangle"),
+        imageWidth=upright.shape[1],
+        imageHeight=upright.shape[0],
+        imagePath=picture.name,
+    )
+    mask = read_gt_mask(label, drawn_on=None if beside else picture)
+    assert np.array_equal(mask, file_pixels > 0)
+
+
+def test_a_label_of_the_files_own_size_was_not_turned(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("L", (WIDTH, HEIGHT)).save(tmp_path / "a.png", exif=exif)
+    label = write_json(tmp_path / "a.json", shape([[1, 1], [3, 2]], "rectangle"))
+    assert read_gt_mask(label).sum() == 6
+    assert read_gt_mask(label)[1:3, 1:4].all()
+
+
+@pytest.mark.parametrize(
+    ("shapes", "more", "message"),
+    [
+        ([shape([[5, 5], [5, 1e6]], "circle")], {}, "shape 1: it reaches far outside"),
+        ([shape([[0, 0], [1e300, 2], [5, 5]])], {}, "shape 1: it reaches far outside"),
+        ([shape([[0, 0], [10**400, 2], [5, 5]])], {}, "not pairs of numbers"),
+        ([shape([[0, 0], [9, 9]], "rectangle")] * 300_000, {}, "more than a person draws"),
+        ([shape([[i % 40, i % 29] for i in range(2_000_000)])], {}, "more than a person draws"),
+        ([], {"imageWidth": 1, "imageHeight": 2**27}, "more than max_pixels"),
+        ([], {"imageWidth": 10**30, "imageHeight": 1}, "imageWidth and imageHeight"),
+        ([shape([[1, 1], [2, 2]], {"a": 1})], {}, "its type is no text"),
+        ([shape(None)], {}, "not pairs"),
+        ([shape([[1, 1], [9, 9]], "mask", mask=7)], {}, "not an image in base64"),
+    ],
+)
+def test_what_would_draw_for_minutes_is_refused(drawn, shapes, more, message):
+    with pytest.raises(InputError, match=message):
+        drawn(*shapes, **more)
+
+
+def test_json_nested_too_deeply(tmp_path):
+    path = tmp_path / "a.json"
+    path.write_text('{"shapes": ' + "[" * 100_000 + "]" * 100_000 + "}")
+    with pytest.raises(InputError, match="nested too deeply"):
+        read_gt_mask(path)
 
 
 def test_missing_file(tmp_path):

@@ -1,5 +1,7 @@
 """What counts as done, and what does not."""
 
+import json
+
 import pytest
 
 from desra.files import write_text
@@ -57,6 +59,44 @@ def test_not_finished_without_its_outputs_or_with_an_error(tmp_path, inputs):
 def test_a_damaged_record_is_no_record(tmp_path, inputs):
     ledger = Ledger(tmp_path / "out", "detect", {})
     finish(ledger, inputs)
-    for text in ("{", "[]", '{"row": {}}'):
-        write_text(tmp_path / "out" / ".desra" / "detect" / "sub" / "a.json", text)
+    record = tmp_path / "out" / ".desra" / "detect" / "sub" / "a.json"
+    whole = {"fingerprint": "a", "row": {}, "outputs": {}}
+    assert ledger.unreadable(["sub/a", "other"]) == []
+    for content in (
+        b"{",
+        b"[]",
+        b'{"row": {}}',
+        b"\xff\xfe",
+        b"[" * 100_000,
+        json.dumps({**whole, "row": 3}).encode(),
+        json.dumps({**whole, "outputs": ["mask/sub/a.png"]}).encode(),
+    ):
+        record.write_bytes(content)
         assert finished(ledger, inputs) is None
+        assert ledger.rows(["sub/a"]) == []
+        assert ledger.unreadable(["sub/a", "other"]) == [record]
+    record.unlink()
+    record.mkdir()
+    assert finished(ledger, inputs) is None
+
+
+def test_an_output_changed_by_hand_is_not_the_runs_own_and_is_kept(tmp_path, inputs):
+    ledger = Ledger(tmp_path / "out", "detect", {})
+    output = finish(ledger, inputs)
+    assert ledger.set_aside("sub/a") == []
+    for text in ("corrected", "corrected again"):
+        finish(ledger, inputs)
+        write_text(output, text)
+        assert finished(ledger, inputs) is None
+        (kept,) = ledger.set_aside("sub/a")
+        assert kept.read_text() == text
+        assert kept.is_relative_to(tmp_path / "out" / ".desra" / "changed" / "mask" / "sub")
+        assert not output.exists()
+
+
+def test_names_as_long_as_a_file_system_allows(tmp_path, inputs):
+    ledger = Ledger(tmp_path / "out", "detect", {})
+    keys = ["ü" * 125 + end for end in ("a", "b")]
+    for key in keys:
+        ledger.record(key, key, {"image": key})
+    assert [ledger.finished(key, key) for key in keys] == [{"image": key} for key in keys]

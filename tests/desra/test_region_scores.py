@@ -64,6 +64,22 @@ def test_both_forms_say_the_same(tmp_path):
         ("s.json", '[{"image": "a", "x": 1.5, "y": 2, "score": 1}]', r"region 1: x is '1.5'"),
         ("s.json", '[{"image": "a", "x": 1, "y": 2, "score": true}]', r"region 1: score is 'True'"),
         ("s.json", "[7]", r"region 1: no image, x, y, score"),
+        ("s.json", "[" * 100_000, r"damaged JSON \(nested too deeply"),
+        ("s.json", "[" + "9" * 5000 + "]", r"damaged JSON"),
+        (
+            "s.json",
+            '[{"image": "a", "x": %s, "y": 2, "score": 1}]' % ("9" * 4000),
+            r"x is 'a number",
+        ),
+        (
+            "s.json",
+            '[{"image": "a", "x": 1, "y": 2, "score": %s}]' % ("9" * 400),
+            r"score is 'a num",
+        ),
+        ("s.json", '[{"image": "a", "x": 1, "y": 2, "score": [1]}]', r"score is 'list'"),
+        ("s.csv", f"image,x,y,score\na,{'9' * 5000},2,1\n", r"line 2: x is '9+…'"),
+        ("s.csv", f"image,x,y,score\n{'a' * 200_000},1,2,1\n", r"damaged CSV"),
+        ("s.csv", "image,x,y,score\na,²,2,1\n", r"line 2: x is '²'"),
     ],
 )
 def test_mistakes_are_named_in_one_line(tmp_path, name, text, message):

@@ -175,3 +175,78 @@ def test_wrapped_networks_are_written_without_the_wrapper(tmp_path):
         torch.load(tmp_path / "weights.pth", weights_only=True)["params"].keys()
         == network.state_dict().keys()
     )
+
+
+WRAPPINGS = {
+    "Lightning's net.": lambda state: {"state_dict": prefixed(state, "net.")},
+    "Lightning's model.": lambda state: {"state_dict": prefixed(state, "model.")},
+    "DDP in Lightning": lambda state: {"state_dict": prefixed(state, "model.module.")},
+    "AveragedModel": lambda state: {**prefixed(state, "module."), "n_averaged": torch.tensor(3)},
+    "compiled": lambda state: prefixed(state, "_orig_mod."),
+    "ema_pytorch": lambda state: {
+        **{key: torch.zeros_like(value) for key, value in prefixed(state, "online_model.").items()},
+        **prefixed(state, "ema_model."),
+        "initted": torch.tensor(True),
+        "step": torch.tensor(9),
+    },
+    "ema_pytorch in Lightning": lambda state: {
+        "state_dict": {
+            **prefixed(state, "ema.ema_model."),
+            **{key: torch.zeros_like(value) for key, value in prefixed(state, "net.").items()},
+        }
+    },
+    "a step counter": lambda state: {
+        **prefixed(state, "generator."),
+        "step_counter": torch.tensor(1),
+    },
+    "a loss beside it": lambda state: {
+        "state_dict": {**prefixed(state, "net."), **prefixed({"a": torch.ones(1)}, "loss.")}
+    },
+}
+
+
+def prefixed(state, prefix):
+    return {prefix + key: value for key, value in state.items()}
+
+
+@pytest.mark.parametrize("wrapping", WRAPPINGS)
+def test_wrappings_of_the_wild(tmp_path, network, wrapping):
+    torch.save(WRAPPINGS[wrapping](dict(network.state_dict())), tmp_path / "w.ckpt")
+    assert torch.equal(output(load_generator(tmp_path / "w.ckpt")), output(network))
+
+
+@pytest.mark.parametrize(
+    "missing", [("attn_mask",), ("relative_position_index",), ("attn", "index")]
+)
+def test_buffers_of_swinir_that_its_sizes_tell_are_computed(tmp_path, missing):
+    network = randomise(NETWORKS["SwinIR"])
+    endings = tuple(["attn_mask", "relative_position_index"]) if len(missing) > 1 else missing
+    state = {k: v for k, v in network.state_dict().items() if not k.endswith(endings)}
+    torch.save(state, tmp_path / "w.pth")
+    assert torch.equal(output(load_generator(tmp_path / "w.pth")), output(network))
+
+
+def test_what_changes_swinir_is_refused(tmp_path):
+    state = dict(randomise(NETWORKS["SwinIR"]).state_dict())
+    (key, *_) = (key for key in state if key.endswith("relative_position_index"))
+    state[key] = state[key].flip(0)
+    torch.save(state, tmp_path / "w.pth")
+    with pytest.raises(InputError, match="its positions are not those of SwinIR"):
+        load_generator(tmp_path / "w.pth")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"body.999999999.rdb1.conv1.weight": torch.zeros(1)},
+        {"body.99999999999999999999.weight": torch.zeros(1)},
+        {"conv_first.weight": torch.zeros(1, 1, 1, 1).expand(30_000, 30, 3, 3)},
+        {"conv_first.weight": torch.zeros(())},
+        {"conv_first.weight": torch.zeros(0, 3, 3, 3)},
+        {"conv_last.weight": torch.zeros(2**21, 1, 1, 1)},
+    ],
+)
+def test_sizes_that_the_file_does_not_bear_out_take_no_memory(tmp_path, change):
+    torch.save({**NETWORKS["RRDBNet"].state_dict(), **change}, tmp_path / "w.pth")
+    with pytest.raises(InputError, match=r"w\.pth: "):
+        load_generator(tmp_path / "w.pth")
