@@ -36,7 +36,7 @@ def _walk(root: Path, entered: set[tuple[int, int]], links: list[Path]) -> Itera
             entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
         except OSError:
             continue
-        folders = []
+        folders: list[Path] = []
         for entry in entries:
             if entry.name.startswith("."):
                 continue

@@ -9,6 +9,7 @@ import stat
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -128,7 +129,7 @@ def orientation(path: str | Path) -> int:
     """How a picture's EXIF block says that it is to be turned, 1 to 8; 1 where it says nothing."""
     try:
         with PILImage.open(path, formats=FORMATS) as image:
-            value = image.getexif().get(ExifTags.Base.Orientation)
+            value: Any = image.getexif().get(ExifTags.Base.Orientation)
     except Exception:  # whoever reads the picture says what is wrong with it
         return 1
     return value if value in range(2, 9) else 1

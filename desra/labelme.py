@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -149,7 +149,7 @@ def turned_back(mask: NDArray[np.bool_], picture: str | Path | None) -> NDArray[
         height, width = mask.shape
         if height != width:
             return mask
-    back = {
+    turns: dict[int, Callable[[NDArray], NDArray]] = {
         2: lambda m: m[:, ::-1],
         3: lambda m: m[::-1, ::-1],
         4: lambda m: m[::-1],
@@ -157,8 +157,8 @@ def turned_back(mask: NDArray[np.bool_], picture: str | Path | None) -> NDArray[
         6: np.rot90,  # upright is turned clockwise
         7: lambda m: m[::-1, ::-1].T,
         8: lambda m: np.rot90(m, -1),
-    }.get(turn)
-    return mask if back is None else np.ascontiguousarray(back(mask))
+    }
+    return np.ascontiguousarray(turns[turn](mask)) if turn in turns else mask
 
 
 def _is_json(path: Path) -> bool:

@@ -2,8 +2,9 @@
 
 One small JSON file per image under ``<output_dir>/.desra/<task>/`` says from which bytes and which
 settings the image's outputs were made, and what bytes they had. It is written after them, so a
-record stands for whole outputs. A file that is no record counts as none. Ranks and machines that share the folder need no other communication: each writes the
-records of its own images, and whoever makes the final table reads them all.
+record stands for whole outputs. A file that is no record counts as none. Ranks and machines that
+share the folder need no other communication: each writes the records of its own images, and whoever
+makes the final table reads them all.
 """
 
 from __future__ import annotations
@@ -39,9 +40,7 @@ class Ledger:
 
     def fingerprint(self, key: str, inputs: Iterable[str | Path]) -> str:
         """Digest of the settings, the key, and the bytes of the input files, in their order."""
-        digest = hashlib.blake2b(
-            f"{self.settings}\n{key}".encode(errors="backslashreplace"), digest_size=16
-        )
+        digest = hashlib.blake2b(f"{self.settings}\n{key}".encode(), digest_size=16)
         for path in inputs:
             digest.update(file_digest(path).encode())
         return digest.hexdigest()

@@ -8,8 +8,8 @@ A mask is black where nothing is wrong. These are read:
   Pascal VOC, and is no artifact. Likewise in the colours of Pascal VOC's palette, as LabelMe
   exports them;
 - **paint on a transparent layer**: one colour, of which the alpha channel tells where it is;
-- **grey levels around two**, as JPEG and smoothed outlines leave them, bright or dim: cut at half of
-  the brightest level;
+- **grey levels around two**, as JPEG and smoothed outlines leave them, bright or dim: cut at half
+  of the brightest level;
 - **probabilities**, that reach above half of the range: cut at half of the range.
 
 Anything else is refused with the levels that it has: pictures, several classes in grey levels that
@@ -34,8 +34,8 @@ _MIDDLE = 0.4  # of the pixels may lie between the two levels; of a picture more
 _FEW_LEVELS = 8  # as classes have; JPEG and smoothing make more
 _LOSSY_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif")
 _FIX = (
-    "give a mask in black (0) and white (255), or LabelMe's JSON beside it (saved with no shape where "
-    "nothing is wrong)"
+    "give a mask in black (0) and white (255), or LabelMe's JSON beside it (saved with no shape "
+    "where nothing is wrong)"
 )
 
 

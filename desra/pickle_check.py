@@ -1,8 +1,8 @@
 """A rehearsal of reading a pickle of weights: what it asks for, before any of it is made.
 
-PyTorch's restricted unpickler (``weights_only``) runs no code, but a small file can still ask it for
-gigabytes (a storage, a bytearray) or for hours (a hash of tuples within tuples, which doubles with
-each level). Here the same operations are carried out on stand-ins: tensors have sizes and no
+PyTorch's restricted unpickler (``weights_only``) runs no code, but a small file can still ask it
+for gigabytes (a storage, a bytearray) or for hours (a hash of tuples within tuples, which doubles
+with each level). Here the same operations are carried out on stand-ins: tensors have sizes and no
 memory, keys must be plain, and whatever a network's state has no use for is refused.
 """
 
@@ -13,7 +13,7 @@ import math
 import pickle
 from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING
 from collections.abc import Callable, Mapping
-from typing import IO, Any, NamedTuple
+from typing import IO, Any, ClassVar, NamedTuple
 
 import torch
 from torch._weights_only_unpickler import _get_allowed_globals
@@ -58,7 +58,7 @@ class _Object:
         self.name, self.state = name, None
 
 
-class Rehearsal(pickle._Unpickler):  # type: ignore[misc, name-defined]  # the one in Python
+class Rehearsal(pickle._Unpickler):  # the one in Python
     """Reads a pickle with nothing but stand-ins.
 
     Args:
@@ -67,7 +67,11 @@ class Rehearsal(pickle._Unpickler):  # type: ignore[misc, name-defined]  # the o
         room: bytes that the storages may have together, those of the file.
     """
 
-    dispatch = dict(pickle._Unpickler.dispatch)  # type: ignore[attr-defined]
+    dispatch: ClassVar[dict[int, Any]] = dict(pickle._Unpickler.dispatch)
+
+    stack: list[Any]  # the base class makes these when it loads
+    append: Callable[[Any], None]
+    pop_mark: Callable[[], list[Any]]
 
     def __init__(self, file: IO[bytes], known: frozenset[str], room: int) -> None:
         super().__init__(file, encoding="bytes")

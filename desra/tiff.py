@@ -136,7 +136,7 @@ def _decode_contiguous(path: Path, page: tifffile.TiffPage, data: bytes) -> NDAr
     if pixels is None or pixels.dtype != np.uint16:
         raise ValueError("16-bit data that is not decoded")
     order = {3: [2, 1, 0], 4: [2, 1, 0, 3]}.get(page.samplesperpixel)
-    return pixels if order is None else pixels[..., order]
+    return np.asarray(pixels if order is None else pixels[..., order], dtype=np.uint16)
 
 
 def _exif(data: bytes) -> bytes | None:

@@ -32,7 +32,7 @@ def load_discriminator(weights: str | Path, *, key: str | None = None) -> UNetDi
         if UNetDiscriminator.recognises(state.tensors):
             try:
                 return UNetDiscriminator.from_state(state.tensors)
-            except RuntimeError as error:
+            except Exception as error:  # of whatever kind keys and shapes lead to
                 reason = " ".join(str(error).split())[:200]
                 raise InputError(
                     f"{path}: an incomplete or altered U-Net discriminator ({reason})"

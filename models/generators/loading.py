@@ -87,7 +87,7 @@ def load_generator(weights: str | Path, *, key: str | None = None, **options: An
     states = checkpoint.states(key)
     for state in states:
         for architecture in ARCHITECTURES:
-            if architecture.recognises(state.tensors):
+            if _recognises(architecture, state, path):
                 return _build(architecture, state, checkpoint, options)
     if find_spec("spandrel") is not None:
         from models.generators.spandrel_adapter import from_checkpoint
@@ -114,6 +114,13 @@ def _from_graph(path: Path) -> Checkpoint | None:
             *(path, found.reduced),
         )
     return found.checkpoint(path)
+
+
+def _recognises(architecture: Any, state: NamedState, path: Path) -> bool:
+    try:
+        return architecture.recognises(state.tensors)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
 
 
 def _build(

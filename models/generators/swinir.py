@@ -260,8 +260,9 @@ class SwinIR(nn.Module):
         groups = range(highest_number(state, r"layers\.(\d+)\.") + 1)
         blocks = [rf"layers\.{group}\.residual_group\.blocks\.(\d+)\." for group in groups]
         mask = state.get("layers.0.residual_group.blocks.1.attn_mask")
-        size = window if shift == 0 else 8 * window
-        size = size if mask is None else sizes_of_mask(mask.shape[0], window)
+        size = (window if shift == 0 else 8 * window,) * 2
+        if mask is not None:
+            size = sizes_of_mask(mask.shape[0], window)
         upsampler, scale, features = _reconstruction(state, channels)
         network = cls(
             scale,
