@@ -20,11 +20,12 @@ from numpy.typing import NDArray
 
 from annotator.journal import RegionVote
 from datamodules.artifact_folders import FOLDER_NAMES, read_mask_of
-from datamodules.cache import image_size
+from desra.images import image_size
 from desra.coco import is_coco, read_coco, write_coco
 from desra.errors import InputError
 from desra.files import IMAGE_SUFFIXES, find_images, match_folders, write_table
-from desra.images import read_mask, write_png
+from desra.images import write_png
+from desra.masks import read_mask_image
 from desra.labelme import find_gt_masks, read_gt_mask
 from desra.labelme_writing import Shapes, write_labelme
 from desra.region_scores import read_scores
@@ -169,7 +170,7 @@ class MaskFiles:
         write_coco(
             path,
             (
-                (image.key, read_mask(self.gt_path(image.key)), image.paths["gan_sr"].name)
+                (image.key, read_mask_image(self.gt_path(image.key)), image.paths["gan_sr"].name)
                 for image in there
             ),
         )

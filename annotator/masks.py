@@ -18,11 +18,11 @@ from annotator.pictures import Recent, adjusted_distance, encode_png, stamp
 from annotator.queueing import Order, queue_order
 from annotator.runs import decode_runs, encode_runs
 from annotator.store import Annotator, Item, Store
-from datamodules.cache import image_size
+from desra.images import image_size
 from desra.detectors import Detector
 from desra.errors import InputError
 from desra.files import write_table
-from desra.images import read_mask
+from desra.masks import read_mask_image
 from desra.labelme_writing import Shapes
 from desra.metrics.mask_agreement import majority_mask
 
@@ -106,7 +106,7 @@ class MaskTask:
             if votes := self.journal.votes(item):
                 path = self.files.gt_path(item.key)
                 if path.is_file():
-                    self.files.write_scores(item.key, read_mask(path), votes)
+                    self.files.write_scores(item.key, read_mask_image(path), votes)
         if order.missing:
             self._ordering = threading.Thread(
                 target=order.measure, args=(store, self._stop), name="queue order", daemon=True

@@ -17,7 +17,8 @@ from annotator.store import Store
 from desra.coco import read_coco
 from desra.detectors import ArtifactDetector
 from desra.errors import InputError
-from desra.images import read_mask, write_png
+from desra.images import write_png
+from desra.masks import read_mask_image
 from desra.labelme import read_labelme
 from desra.region_scores import read_scores
 
@@ -95,7 +96,7 @@ def test_it_begins_with_what_was_detected(serve, artifact_set):
     page = Page(serve(), "anna")
     item = page.next()
     assert (item["key"], item["source"], item["version"]) == ("one", "detected", 0)
-    assert np.array_equal(mask_of(item), read_mask(artifact_set / "DeSRA-Mask/one.png"))
+    assert np.array_equal(mask_of(item), read_mask_image(artifact_set / "DeSRA-Mask/one.png"))
     assert [layer["name"] for layer in item["layers"]] == ["LR", "MSE-SR", "GAN-SR"]
     for layer in item["layers"]:
         answer = page.client.get(f"/api/{layer['url']}")
@@ -111,13 +112,13 @@ def test_the_file_is_there_after_every_step(serve, artifact_set):
     expected = mask_of(item)
     stroke = pixels(item, 50, 60, 0, 128)
     assert page.draw(item, stroke).json() == {"version": 1}
-    assert np.array_equal(read_mask(path), expected ^ stroke)
+    assert np.array_equal(read_mask_image(path), expected ^ stroke)
     with Image.open(path) as image:
         assert (image.mode, set(np.unique(np.asarray(image)))) == ("L", {0, 255})
     page.turn(item, "undo")
-    assert np.array_equal(read_mask(path), expected)
+    assert np.array_equal(read_mask_image(path), expected)
     page.turn(item, "redo")
-    assert np.array_equal(read_mask(path), expected ^ stroke)
+    assert np.array_equal(read_mask_image(path), expected ^ stroke)
     page.finish(item)
     assert page.next()["key"] == "sub/two"
     row = next(csv.DictReader((artifact_set / "annotations/masks.csv").open()))
@@ -146,7 +147,7 @@ def test_a_lost_answer_is_asked_for_again(serve, artifact_set):
     (artifact_set / "GT-Mask/one.png").unlink()
     item["version"] -= 1
     assert page.draw(item, stroke).status_code == 200
-    assert np.array_equal(read_mask(artifact_set / "GT-Mask/one.png"), mask_of(item) ^ stroke)
+    assert np.array_equal(read_mask_image(artifact_set / "GT-Mask/one.png"), mask_of(item) ^ stroke)
     item["version"] -= 1
     assert page.draw(item, stroke, "eraser").status_code == 409
 
@@ -216,8 +217,8 @@ def test_several_annotators_give_a_majority(serve, artifact_set):
         assert not (artifact_set / "GT-Mask/one.png").exists()
         page.finish(item)
     expected = mask_of(item) | pixels(item, 0, 5, 10, 20)
-    assert np.array_equal(read_mask(artifact_set / "GT-Mask/one.png"), expected)
-    own = read_mask(artifact_set / "annotations/ben/GT-Mask/one.png")
+    assert np.array_equal(read_mask_image(artifact_set / "GT-Mask/one.png"), expected)
+    own = read_mask_image(artifact_set / "annotations/ben/GT-Mask/one.png")
     assert np.array_equal(own, mask_of(item) ^ pixels(item, *strokes[1]))
 
 
@@ -227,7 +228,7 @@ def test_labelme_and_coco_say_the_same(serve, artifact_set, shapes):
     item = page.next()
     page.draw(item, pixels(item, 0, 2, 100, 128))
     page.post(item, "vote", x=12, y=12, noticed=None, kind="grid")
-    mask = read_mask(artifact_set / "GT-Mask/one.png")
+    mask = read_mask_image(artifact_set / "GT-Mask/one.png")
     path = artifact_set / "GT-LabelMe/one.json"
     assert np.array_equal(read_labelme(path), mask)
     record = json.loads(path.read_text())
@@ -243,7 +244,7 @@ def test_labels_from_elsewhere_are_what_it_begins_with(serve, artifact_set, tmp_
     page = Page(serve(labelme="mask", coco=True), "anna")
     item = page.next()
     page.draw(item, pixels(item, 40, 60, 40, 60))
-    mask = read_mask(artifact_set / "GT-Mask/one.png")
+    mask = read_mask_image(artifact_set / "GT-Mask/one.png")
     folder = {"png": "GT-Mask", "labelme": "GT-LabelMe", "coco": "GT-COCO"}[form]
     (artifact_set / folder).rename(tmp_path / "labels")
     (artifact_set / "annotations").rename(tmp_path / "before")
@@ -267,7 +268,7 @@ def test_labelme_files_in_gt_mask_are_put_aside_when_they_are_edited(serve, arti
     page.draw(item, pixels(item, 0, 1, 0, 1))
     assert not path.exists()
     assert (artifact_set / "annotations/replaced/one.json").is_file()
-    assert read_mask(artifact_set / "GT-Mask/one.png").sum() == mask.sum() + 1
+    assert read_mask_image(artifact_set / "GT-Mask/one.png").sum() == mask.sum() + 1
 
 
 def test_the_distance_is_that_of_the_detector(serve, artifact_set, tmp_path):
@@ -277,7 +278,7 @@ def test_the_distance_is_that_of_the_detector(serve, artifact_set, tmp_path):
     with Image.open(tmp_path / "d.png") as image:
         values = np.asarray(image)
     assert values.shape == (96, 128)
-    mask = read_mask(artifact_set / "DeSRA-Mask/one.png")
+    mask = read_mask_image(artifact_set / "DeSRA-Mask/one.png")
     assert values[mask].mean() > 3 * values[~mask].mean()
 
 
@@ -308,7 +309,7 @@ def test_a_list_chooses_and_orders(serve, artifact_set, tmp_path):
 def test_measured_orders(serve, artifact_set, order):
     other = artifact_set / "other"
     for index, key in enumerate(("one", "sub/two", "three")):
-        mask = read_mask(artifact_set / f"DeSRA-Mask/{key}.png")
+        mask = read_mask_image(artifact_set / f"DeSRA-Mask/{key}.png")
         mask[50:58, : 40 * index] = True
         write_png(other / f"{key}.png", mask)
     client = serve(order=order, others=[other] if order == "disagreement" else [])

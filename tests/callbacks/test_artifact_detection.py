@@ -17,7 +17,8 @@ from torch import Tensor
 from callbacks import artifact_detection
 from callbacks.artifact_detection import ArtifactDetectionCallback
 from desra.errors import InputError
-from desra.images import read_mask, read_rgb, to_tensor, to_uint8, write_png
+from desra.images import read_rgb, to_tensor, to_uint8, write_png
+from desra.masks import read_mask_image
 from desra.segmenters import LabelFolder, NoSegmenter
 from models.upscaler import Upscaler
 from tests.callbacks.artifacts import (
@@ -68,7 +69,7 @@ def test_masks_are_those_that_detect_py_makes_of_the_files(
     assert run.returncode == 0, run.stderr
     masks = masks_of(data)
     for key in KEYS:
-        expected = read_mask(tmp_path / "out" / "DeSRA-Mask" / f"{key}.png")
+        expected = read_mask_image(tmp_path / "out" / "DeSRA-Mask" / f"{key}.png")
         np.testing.assert_array_equal(masks[key], expected)
     assert sum(mask.any() for mask in masks.values()) > 2
 

@@ -15,7 +15,8 @@ from torchvision.models import alexnet
 
 from callbacks.artifact_validation import ArtifactValidation
 from desra.errors import InputError
-from desra.images import read_mask, read_rgb, to_tensor
+from desra.images import read_rgb, to_tensor
+from desra.masks import read_mask_image
 from desra.metrics import AdditionRate, ArtifactMetrics, RemovalRate, detail
 from desra.metrics.detail import HIGHEST_PSNR, RegionLPIPS, region_psnr
 from desra.metrics.finetuning import Comparison, FinetuningScores, compare, score_finetuning
@@ -190,7 +191,7 @@ def test_before_the_first_step_everything_is_there_and_nothing_is_lost(root: Pat
     assert figures["artifact_share/before"] == pytest.approx(np.mean(shares), rel=1e-6)
     assert figures["artifact_share/after"] == figures["artifact_share/before"] > 0
     labelled = [item for item in data.val.tuples if "gt_mask" in item.paths]
-    assert all(read_mask(item.paths["gt_mask"]).any() for item in labelled)
+    assert all(read_mask_image(item.paths["gt_mask"]).any() for item in labelled)
     assert figures["residual/iou"] == figures["detection/iou"] > 0.5
 
 

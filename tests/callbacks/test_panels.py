@@ -16,7 +16,8 @@ from callbacks.artifact_validation import ArtifactValidation
 from callbacks.loggers import close_loggers, wandb_logger
 from callbacks.panels import COLUMNS, PicturePanels, make_panel
 from callbacks.weight_export import WeightExport
-from desra.images import read_mask, read_rgb
+from desra.images import read_rgb
+from desra.masks import read_mask_image
 from desra.metrics.finetuning import Comparison
 from tests.callbacks.artifacts import (
     KEYS,
@@ -56,7 +57,7 @@ def test_the_images_with_the_most_artifacts_are_shown_everywhere(
     close_loggers(loggers)
 
     areas = {
-        item.key: read_mask(root / "DeSRA-Mask" / f"{item.key}.png").sum()
+        item.key: read_mask_image(root / "DeSRA-Mask" / f"{item.key}.png").sum()
         for item in data.val.tuples
     }
     assert KEYS[-1] not in areas or len(areas) > 2

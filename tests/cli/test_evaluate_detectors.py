@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 
-from desra.images import read_mask
+from desra.masks import read_mask_image
 
 
 def test_a_sweep_over_detectors_ends_with_their_comparison(tmp_path, make_pairs, run_script):
@@ -31,7 +31,7 @@ def score_regions(root, keys):
     """``regions.csv`` beside the labels: each image's region has a higher score than the last."""
     rows = ["image,x,y,score"]
     for number, key in enumerate(keys, 1):
-        y, x = np.argwhere(read_mask(root / "GT-Mask" / f"{key}.png"))[0]
+        y, x = np.argwhere(read_mask_image(root / "GT-Mask" / f"{key}.png"))[0]
         rows.append(f"{key},{x},{y},{number / len(keys)}")
     (root / "regions.csv").write_text("\n".join(rows))
 

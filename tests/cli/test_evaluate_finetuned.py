@@ -17,7 +17,7 @@ from datamodules.desra_artifacts import DeSRAArtifacts
 from datamodules.image_folders import ImageFolders
 from desra.detectors import ArtifactDetector
 from desra.errors import InputError
-from desra.images import quantize, read_mask, read_rgb, to_tensor, write_png
+from desra.images import quantize, read_mask_image, read_rgb, to_tensor, write_png
 from desra.metrics import AdditionRate, ArtifactMetrics, RemovalRate, region_hits
 from models.generators import RRDBNet, load_generator, write_generator
 from models.upscaler import Upscaler
@@ -96,7 +96,7 @@ def test_two_processes_compare_each_image_once_and_list_what_is_broken(
         images = [quantize(upscaler(lr)) for upscaler in upscalers]
         before, after = (detector(mse_sr, image).mask for image in images)
         labelled = (root / "GT-Mask" / name).is_file()
-        label = torch.from_numpy(read_mask(root / "GT-Mask" / name)) if labelled else None
+        label = torch.from_numpy(read_mask_image(root / "GT-Mask" / name)) if labelled else None
         if label is not None:
             label = (label if number > 1 else label[5:-5, 5:-5]).clone()[None, None]
         inner = [mask[..., 5:-5, 5:-5] for mask in (before, after)]

@@ -13,7 +13,8 @@ from lightning import LightningModule, Trainer
 from datamodules.degradations import Degradation
 from datamodules.desra_artifacts import DeSRAArtifacts
 from desra.errors import InputError
-from desra.images import read_mask, read_rgb, write_png
+from desra.images import read_rgb, write_png
+from desra.masks import read_mask_image
 from desra.pseudo_gt import compose as compose_pseudo_gt
 
 SIZES = {f"p{number // 2}_s{number % 2}": (20 + 2 * number, 30) for number in range(6)}
@@ -71,7 +72,7 @@ def test_parts_of_a_sample_show_the_same_place(root):
             orientations.add(
                 tuple(int(p[1, 0] - p[0, 0]) for p in (rows, rows.T, columns, columns.T))
             )
-            mask = read_mask(root / "DeSRA-Mask" / f"{key}.png")
+            mask = read_mask_image(root / "DeSRA-Mask" / f"{key}.png")
             expected = mask.reshape(len(mask) // 4, 4, -1, 4).any((1, 3))[rows, columns]
             found = batch["mask"][place, 0].numpy().reshape(8, 4, 8, 4).any((1, 3))
             assert np.array_equal(found, expected)
@@ -334,7 +335,7 @@ def test_validation_serves_whole_images_with_labels_where_there_are_any(root):
         pixels = torch.tensor(read_rgb(root / "GAN-SR" / f"{key}.png")).permute(2, 0, 1)
         assert torch.equal(batch["gan_sr"][0], pixels)
         assert batch["lr"].shape == (1, 3, height, width)
-        mask = torch.from_numpy(read_mask(root / "DeSRA-Mask" / f"{key}.png"))
+        mask = torch.from_numpy(read_mask_image(root / "DeSRA-Mask" / f"{key}.png"))
         assert torch.equal(batch["mask"][0, 0], mask)
         assert ("gt_mask" in batch) == (key != "p1_s0")
     converted = data.on_after_batch_transfer(batches[0], 0)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from desra import prominence
+from desra import region_scores
 from desra.errors import InputError
 from desra.images import write_png
 from desra.labelme import find_gt_masks
@@ -21,7 +21,7 @@ RECORDS = [
 
 
 def test_examples():
-    assert doctest.testmod(prominence).failed == 0
+    assert doctest.testmod(region_scores).failed == 0
 
 
 def write_csv(path, rows, header="image,x,y,score"):

@@ -16,7 +16,8 @@ from torch.nn.functional import pad
 
 from desra.detectors import ArtifactDetector
 from desra.files import find_images
-from desra.images import read_mask, read_rgb
+from desra.images import read_rgb
+from desra.masks import read_mask_image
 from models.discriminators import load_discriminator
 from models.generators import RRDBNet, SwinIR, load_generator
 from samples.artifact_set import KEPT, KEPT_HELD_OUT, MIN_AREA, derived_label
@@ -70,7 +71,7 @@ def test_crops_of_one_photo_are_on_one_side() -> None:
 
 
 def test_enough_images_are_labelled_on_both_sides() -> None:
-    labelled = [key for key in KEYS if read_mask(ARTIFACTS / "GT-Mask" / f"{key}.png").any()]
+    labelled = [key for key in KEYS if read_mask_image(ARTIFACTS / "GT-Mask" / f"{key}.png").any()]
     assert len(labelled) >= 8
     assert len(set(labelled) & set(held_out())) >= 4
 
@@ -79,7 +80,7 @@ def test_enough_images_are_labelled_on_both_sides() -> None:
 def test_masks_are_the_detectors(key: str) -> None:
     mse_sr, gan_sr = (planes(ARTIFACTS / name / f"{key}.png") for name in ("MSE-SR", "GAN-SR"))
     mask = ArtifactDetector(min_area=MIN_AREA)(mse_sr, gan_sr).mask[0, 0].numpy()
-    assert (mask == read_mask(ARTIFACTS / "DeSRA-Mask" / f"{key}.png")).all()
+    assert (mask == read_mask_image(ARTIFACTS / "DeSRA-Mask" / f"{key}.png")).all()
 
 
 @pytest.mark.parametrize("role", ["MSE-SR", "GAN-SR"])

@@ -10,7 +10,8 @@ from sklearn.metrics import average_precision_score
 
 from desra.detectors import ArtifactDetector, LDLDetector
 from desra.errors import InputError
-from desra.images import read_mask, read_rgb, write_png
+from desra.images import read_rgb, write_png
+from desra.masks import read_mask_image
 from desra.metrics import count_row, score_rows
 from desra.segmenters import NoSegmenter
 from tasks.detector import DetectorEvaluation
@@ -41,7 +42,7 @@ def detections(root, detector):
         detection = detector(*pair)
         found[key] = (
             detection.mask[inner].numpy(), detection.adjusted[inner].numpy(),
-            read_mask(path)[5:-5, 5:-5],
+            read_mask_image(path)[5:-5, 5:-5],
         )  # fmt: skip
     return found
 
