@@ -20,14 +20,13 @@ from numpy.typing import NDArray
 
 from annotator.journal import RegionVote
 from datamodules.artifact_folders import FOLDER_NAMES, read_mask_of
-from desra.images import image_size
 from desra.coco import is_coco, read_coco, write_coco
 from desra.errors import InputError
 from desra.files import IMAGE_SUFFIXES, find_images, match_folders, write_table
-from desra.images import write_png
-from desra.masks import read_mask_image
+from desra.images import image_size, write_png
 from desra.labelme import find_gt_masks, read_gt_mask
 from desra.labelme_writing import Shapes, write_labelme
+from desra.masks import read_mask_image
 from desra.region_scores import read_scores
 
 LABELME, COCO = "GT-LabelMe", "GT-COCO"

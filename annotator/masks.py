@@ -18,12 +18,12 @@ from annotator.pictures import Recent, adjusted_distance, encode_png, stamp
 from annotator.queueing import Order, queue_order
 from annotator.runs import decode_runs, encode_runs
 from annotator.store import Annotator, Item, Store
-from desra.images import image_size
 from desra.detectors import Detector
 from desra.errors import InputError
 from desra.files import write_table
-from desra.masks import read_mask_image
+from desra.images import image_size
 from desra.labelme_writing import Shapes
+from desra.masks import read_mask_image
 from desra.metrics.mask_agreement import majority_mask
 
 log = logging.getLogger(__name__)

@@ -18,8 +18,8 @@ from desra.coco import read_coco
 from desra.detectors import ArtifactDetector
 from desra.errors import InputError
 from desra.images import write_png
-from desra.masks import read_mask_image
 from desra.labelme import read_labelme
+from desra.masks import read_mask_image
 from desra.region_scores import read_scores
 
 
