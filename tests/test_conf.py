@@ -36,6 +36,7 @@ GROUPS = {
     "upscale": ("data", "generator", "trainer", "logger", "hydra"),
     "evaluate": ("task", "trainer", "logger", "hydra"),
     "annotate": ("detector", "hydra"),
+    "export": ("detector", "generator", "hydra"),
 }
 """The groups of each entry point, as overrides name them."""
 
@@ -43,6 +44,7 @@ OF_ENTRY_POINT = {
     "detect": {"data": {"detection"}, "hydra": {"default"}},
     "upscale": {"data": {"images"}, "hydra": {"default"}},
     "annotate": {"hydra": {"default"}},
+    "export": {"hydra": {"default"}},
     "train": {
         "data": {"desra_artifacts", "hr_images", "hr_images_sample", "paired_images"},
         "hydra": {"default"},
