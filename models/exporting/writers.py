@@ -23,6 +23,7 @@ from models.generators import write_generator
 from models.generators.loading import unwrap
 from models.generators.ncnn import parse_param
 from models.generators.rrdbnet import RRDBNet
+from models.generators.swinir import SwinIR
 
 Format = Literal["onnx", "ncnn", "torchscript", "safetensors", "pth"]
 Precision = Literal["fp32", "fp16"]
@@ -84,8 +85,8 @@ def write(network: nn.Module, path: Path, form: Format, precision: Precision = "
     network = copy.deepcopy(network).float().eval().requires_grad_(False)
     with torch.no_grad():
         network(torch.zeros(1, 3, 64, 64))  # SPAN folds its convolutions when it first infers
-    if hasattr(network, "_mask"):
-        network._mask = None  # SwinIR's, of the last size: it must be computed in the graph
+    if isinstance(network, SwinIR):
+        network._mask = None  # of the last size: it must be computed in the graph
     if form == "onnx":
         _write_onnx(network, path.with_name(f"{path.name}.onnx"), precision)
     elif form == "ncnn":

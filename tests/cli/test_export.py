@@ -125,8 +125,8 @@ class Hub(BaseHTTPRequestHandler):
             return self.answer(200, {"errors": [], "warnings": []})
         if self.path.endswith("/preupload/main"):
             files = json.loads(body)["files"]
-            modes = [{"path": f["path"], "uploadMode": "regular"} for f in files]
-            return self.answer(200, {"files": modes})
+            mode = {"uploadMode": "regular", "shouldIgnore": False}
+            return self.answer(200, {"files": [{"path": f["path"], **mode} for f in files]})
         if self.path.split("?")[0].endswith("/commit/main"):
             address = f"{self.server.address}/ada/model/commit/1"
             return self.answer(200, {"commitUrl": address, "commitOid": "1"})
