@@ -35,7 +35,6 @@ from models.exporting.hub import address, check_hub, push
 from models.exporting.runtimes import Array
 from models.generators import load_generator
 from models.generators.zoo import resolve_weights
-from models.shipped import SAMPLES
 from models.upscaler import Upscaler, check_choice
 
 log = logging.getLogger(__name__)
@@ -52,9 +51,9 @@ class Export:
         format: one format or several.
         precision: of the weights.
         detector: its masks must be the same too.
+        lr_root: photos to prove it on.
         name: of the files; None for that of the weights.
         load: reads a file of weights.
-        lr_root: photos to prove it on; None for the shipped sample's.
         images: number of photos.
         size: LR pixels a side that are taken from the middle of a photo.
         tolerance: largest difference of pixels in [0, 1]; None for 1e-4 in float32, and in half
@@ -75,10 +74,10 @@ class Export:
         output_dir: str | Path,
         format: Format | Sequence[Format],
         detector: Detector,
+        lr_root: str | Path,
         precision: Precision = "fp32",
         name: str | None = None,
         load: Callable[[str], nn.Module] = load_generator,
-        lr_root: str | Path | None = None,
         images: int = 3,
         size: int = 96,
         tolerance: float | None = None,
@@ -186,20 +185,17 @@ class Export:
         return paths, [*columns, "this model"]
 
 
-def _photos(lr_root: str | Path | None, count: int) -> list[np.ndarray]:
+def _photos(lr_root: str | Path, count: int) -> list[np.ndarray]:
     """The first photos of a folder that are large enough for the odd sizes, uint8 RGB."""
-    root = SAMPLES / "artifacts" / "LR" if lr_root is None else Path(lr_root)
-    if lr_root is None and not root.is_dir():
-        raise InputError("no photos to prove it on: give lr_root=DIR, a folder of LR images")
     found: list[np.ndarray] = []
-    for paths in find_images(root).values():
+    for paths in find_images(lr_root).values():
         pixels = read_rgb(paths[0])
         if min(pixels.shape[:2]) >= 24:
             found.append(pixels)
         if len(found) == count:
             break
     if not found:
-        raise InputError(f"{root}: photos of at least 24 pixels a side are needed")
+        raise InputError(f"{lr_root}: photos of at least 24 pixels a side are needed")
     return found
 
 

@@ -13,6 +13,7 @@ import onnxruntime
 import pytest
 import torch
 
+import cli.run  # noqa: F401  its resolvers are in the config
 from desra.errors import InputError
 from desra.images import read_rgb, write_png
 from models.exporting.hub import push
