@@ -3,7 +3,7 @@
 import hydra
 from omegaconf import DictConfig
 
-from cli.annotate import annotate
+from cli.annotate import annotate, name_group
 from cli.run import entry_point, launch
 
 
@@ -15,4 +15,5 @@ def main(config: DictConfig) -> None:
 
 
 if __name__ == "__main__":
+    name_group()
     launch(main)

@@ -58,8 +58,8 @@ class MaskTask:
     name = "masks"
     title = "Masks"
     scripts = (
-        *("runs.js", "raster.js", "saving.js", "ink.js", "mask_tools.js", "mask_regions.js"),
-        *("mask_queue.js", "masks.js"),
+        *("runs.js", "raster.js", "saving.js", "flow.js", "ink.js", "mask_tools.js"),
+        *("mask_regions.js", "mask_queue.js", "masks.js"),
     )
 
     def __init__(
@@ -78,9 +78,9 @@ class MaskTask:
         lease_minutes: float = 30,
     ) -> None:
         if copies < 1:
-            raise InputError(f"masks.copies={copies}; give 1 or more")
+            raise InputError(f"task.copies={copies}; give 1 or more")
         if labelme not in (None, "polygon", "mask"):
-            raise InputError(f"masks.labelme={labelme}; give polygon, mask or null")
+            raise InputError(f"task.labelme={labelme}; give polygon, mask or null")
         self.root, self.output_dir = Path(root), Path(output_dir)
         self.files = MaskFiles(self.root, self.output_dir, labels, labelme, coco, copies)
         self.detector, self.copies, self.kinds = detector, copies, list(kinds)

@@ -104,9 +104,9 @@ def queue_order(
         InputError: an order or a file that cannot be used.
     """
     if order not in get_args(Order):
-        raise InputError(f"masks.order={order}; give one of {', '.join(get_args(Order))}")
+        raise InputError(f"task.order={order}; give one of {', '.join(get_args(Order))}")
     if order == "list" and listed is None:
-        raise InputError("masks.order=list needs masks.images=FILE, a text file of names")
+        raise InputError("task.order=list needs task.images=FILE, a text file of names")
     keys = list(images) if listed is None else _read_list(Path(listed), images)
     if order in ("name", "list"):
         return QueueOrder(keys, {}, [])
@@ -131,7 +131,7 @@ def queue_order(
     else:
         if not others:
             raise InputError(
-                "masks.order=disagreement needs masks.others=[DIR,…], masks of other detectors"
+                "task.order=disagreement needs task.others=[DIR,…], masks of other detectors"
             )
         folders = [find_images(folder) for folder in (root / FOLDER_NAMES["mask"], *others)]
         settings, roles = f"{order} {[str(folder) for folder in others]}", ("mask",)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import socket
+import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -20,27 +21,32 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-TASKS = ("masks",)
 _DATABASE = "annotations.sqlite"
+
+
+def name_group() -> None:
+    """Read ``task=NAME`` as the group ``annotation``; the group ``task`` has what evaluate.py runs."""
+    sys.argv[1:] = [
+        f"annotation@{argument}" if argument.startswith("task=") else argument
+        for argument in sys.argv[1:]
+    ]
 
 
 def annotate(config: DictConfig) -> None:
     """Serve ``config.task`` until the process is interrupted.
 
     Raises:
-        InputError: no such task, a folder that is missing or already served, or a port in use.
+        InputError: a folder that is missing or already served, or a port in use.
     """
     from filelock import FileLock, Timeout
     from hydra.utils import instantiate
 
     from annotator.store import Store
 
-    if config.task not in TASKS:
-        raise InputError(f"task={config.task}: give one of {', '.join(TASKS)}")
     root = Path(config.root)
     if not root.is_dir():
         raise InputError(f"root={root}: no such folder")
-    task = instantiate(config[config.task])
+    task = instantiate(config.task)
     output_dir = Path(config.output_dir)
     lock = FileLock(output_dir / f"{_DATABASE}.lock")
     try:
@@ -52,9 +58,9 @@ def annotate(config: DictConfig) -> None:
 
 
 def _routes(name: str) -> list[Any]:
-    from annotator import mask_routes
+    from annotator import ground_truth_routes, mask_routes
 
-    return {"masks": [mask_routes.routes]}[name]
+    return {"masks": [mask_routes.routes], "ground_truth": [ground_truth_routes.routes]}[name]
 
 
 def _serve(task: Task, store: Store, config: DictConfig) -> None:

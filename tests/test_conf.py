@@ -35,7 +35,7 @@ GROUPS = {
     ),
     "upscale": ("data", "generator", "trainer", "logger", "hydra"),
     "evaluate": ("task", "trainer", "logger", "hydra"),
-    "annotate": ("detector", "hydra"),
+    "annotate": ("annotation@task", "detector", "hydra"),
     "export": ("detector", "generator", "hydra"),
 }
 """The groups of each entry point, as overrides name them."""

@@ -62,5 +62,5 @@ function drawQueue() {
 async function pickFromQueue(item) {
   if (!item) return;
   byId("queue").close();
-  await openItem(item.id);
+  await openItem({ id: item.id });
 }

@@ -137,7 +137,7 @@ function voteNext(region) {
 function sendVote(region, noticed, kind) {
   const vote = { x: region.x, y: region.y, noticed, kind };
   work.votes.push(vote);
-  save(work.id, `items/${work.id}/vote`, vote);
+  save(work, `items/${work.id}/vote`, vote);
   listRegions();
 }
 

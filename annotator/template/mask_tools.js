@@ -85,7 +85,7 @@ function note(action) {
   work.done.push(action);
   work.undone.length = 0;
   work.version += 1;
-  save(work.id, `items/${work.id}/actions`, {
+  save(work, `items/${work.id}/actions`, {
     version: work.version, tool: action.tool, detail: action.detail, runs: action.runs && toText(action.runs),
   });
   maskChanged();
@@ -102,7 +102,7 @@ function turn(direction) {
     redraw(turnOver(work.mask, action.runs, work.width));
   }
   work.version += 1;
-  save(work.id, `items/${work.id}/${direction}`, { version: work.version });
+  save(work, `items/${work.id}/${direction}`, { version: work.version });
   maskChanged();
   return undefined;
 }

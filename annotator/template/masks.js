@@ -1,9 +1,6 @@
 // Labelling masks: the page, going through the queue, keys; and the start.
 
-let work = null; // the image that is open
-let ahead = null; // a promise of the next one, with its pictures decoded
-const past = []; // ids of images that were open before this one
-
+const workPath = ({ id }) => `items/${id}`;
 const layerSource = (layer) => `api/${layer.url}`;
 const layerTitle = (layer) => `${layer.name} of ${stage.row.key}`;
 const backdrop = () => null;
@@ -50,19 +47,8 @@ function heatOf(target) {
   return target.heat;
 }
 
-function lookAhead() {
-  ahead = (async () => {
-    try {
-      return await prepare(await ask("next", { without: [work?.id ?? 0], opened: false }));
-    } catch { return undefined; } // asked again when it is needed
-  })();
-  ahead.ready = false;
-  ahead.then(() => { ahead.ready = true; });
-}
-
 function show(target) {
-  if (work && work !== target) past.push(work.id);
-  work = target;
+  enterWork(target);
   parts.body.classList.toggle("empty", !work);
   if (!work) { finished(); return; }
   parts.message.hidden = true;
@@ -112,53 +98,6 @@ function showHistory() {
   parts.position.textContent = [text, work ? { detected: "from what was detected", labelled: "from labels", empty: "from nothing" }[work.source] : ""].filter(Boolean).join(" · ");
 }
 
-/** The next image: the one that was made ready, if it is still free. */
-async function next() {
-  const ready = await ahead;
-  if (ready) {
-    show(ready);
-    try {
-      await allSaved();
-      const payload = await ask(`items/${ready.id}/open`, {});
-      if (payload.version !== ready.version) return openItem(ready.id);
-    } catch (error) {
-      if (work !== ready) return undefined;
-      toast(error.message);
-      work = null;
-      lookAhead();
-      return next();
-    }
-  } else {
-    await allSaved();
-    try {
-      show(await prepare(await ask("next", { without: [], opened: true })));
-    } catch (error) {
-      toast(error.message);
-      return undefined;
-    }
-  }
-  lookAhead();
-  return undefined;
-}
-
-async function openItem(id) {
-  await allSaved();
-  try {
-    const target = await prepare(await ask(`items/${id}/open`, {}));
-    work = work?.id === id ? null : work; // opened anew, not gone on from
-    show(target);
-    lookAhead();
-  } catch (error) {
-    toast(error.message);
-  }
-}
-
-/** The server has not taken a change of this image: show it as the server has it. */
-function refused(id, error) {
-  toast(error.message);
-  if (work?.id === id) openItem(id);
-}
-
 async function finish(status) {
   if (!work) return;
   if (drawing.points.length) { closePolygon(); return; }
@@ -166,17 +105,10 @@ async function finish(status) {
   if (drawing.from) endStroke();
   work.version += 1;
   work.status = status;
-  save(work.id, `items/${work.id}/finish`, { version: work.version, status });
-  parts.done.textContent = whole.format(++session.count);
+  save(work, `items/${work.id}/finish`, { version: work.version, status });
+  session.count += status === "done" ? 1 : 0;
+  parts.done.textContent = whole.format(session.count);
   await next();
-}
-
-async function back() {
-  const id = past.pop();
-  if (id === undefined) { toast("This was the first"); return; }
-  const held = work;
-  await openItem(id);
-  if (held && work !== held) past.pop(); // going back is not a step on
 }
 
 const whilePolygon = (act, other) => () => (drawing.points.length ? act() : other());
@@ -343,7 +275,7 @@ async function start() {
   const wanted = decodeURIComponent(location.hash.slice(1));
   if (wanted) {
     const found = (await ask("items")).find(([, name]) => name === wanted);
-    if (found) await openItem(found[0]);
+    if (found) await openItem({ id: found[0] });
   }
   if (!work) await next();
 }

@@ -2,7 +2,7 @@
 
 const outbox = { waiting: [], busy: false };
 
-/** Send a change of a work; it is tried again until the server has it. */
+/** Send a change of an item; it is tried again until the server has it. */
 function save(item, path, body) {
   const token = Math.random().toString(36).slice(2) + Math.random().toString(36).slice(2);
   outbox.waiting.push({ item, path, body: { ...body, token, seconds: secondsSince() } });

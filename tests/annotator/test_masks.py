@@ -330,8 +330,8 @@ def test_measured_orders(serve, artifact_set, order):
     ("settings", "message"),
     [
         ({"order": "best"}, "order=best"),
-        ({"order": "list"}, "masks.images=FILE"),
-        ({"order": "disagreement"}, "masks.others"),
+        ({"order": "list"}, "task.images=FILE"),
+        ({"order": "disagreement"}, "task.others"),
         ({"copies": 0}, "copies=0"),
         ({"labelme": "yes"}, "labelme=yes"),
     ],
