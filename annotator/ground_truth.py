@@ -266,9 +266,7 @@ class GroundTruthTask:
         return step.version
 
     def _labels_of(self, work: Work) -> dict[str, Label]:
-        return {
-            action.detail["version"]: action.detail["label"] for action in self._said(work)
-        }
+        return {action.detail["version"]: action.detail["label"] for action in self._said(work)}
 
     def _said(self, work: Work) -> list[Action]:
         actions = self.journal.actions(work)

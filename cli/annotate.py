@@ -25,7 +25,7 @@ _DATABASE = "annotations.sqlite"
 
 
 def name_group() -> None:
-    """Read ``task=NAME`` as the group ``annotation``; the group ``task`` has what evaluate.py runs."""
+    """Read ``task=NAME`` as the group ``annotation``; the group ``task`` is evaluate.py's."""
     sys.argv[1:] = [
         f"annotation@{argument}" if argument.startswith("task=") else argument
         for argument in sys.argv[1:]
