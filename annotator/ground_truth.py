@@ -16,10 +16,10 @@ import numpy as np
 from annotator.journal import Action, Conflict, Journal, Status, Step, Work
 from annotator.pictures import stamp
 from annotator.store import Annotator, Item, Store
-from datamodules.cache import image_size
 from desra.errors import InputError
 from desra.files import find_images, match_folders, write_text
 from desra.hggt_labels import LABELS, ORIGINAL, Label, Tagging, write_tagging
+from desra.images import image_size
 from desra.metrics.agreement import cohen_kappa, observed_agreement
 
 REPEATS, SELF_AGREEMENT = "repeats", "self_agreement.json"

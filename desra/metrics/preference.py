@@ -87,8 +87,8 @@ def bradley_terry(
     """Maximum-likelihood scores of a Bradley–Terry model: ``P(i over j) = σ(s_i − s_j)``.
 
     Args:
-        wins: ``(…, K, K)``: how often i was chosen over j; a tie counts half for both. Any number of
-            problems of one size at once.
+        wins: ``(…, K, K)``: how often i was chosen over j; a tie counts half for both. Any
+            number of problems of one size at once.
         prior: so many wins are added to both sides of each pair that was compared, which keeps the
             scores finite where one is never or always chosen. 0: none.
 
