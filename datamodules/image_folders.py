@@ -46,7 +46,7 @@ class ImageSamples(Dataset[Sample | None]):
             return sample
         start = perf_counter()
         try:
-            sample.fingerprint = self.ledger.fingerprint(match.key, self.task.inputs(match))
+            sample.fingerprint = self.ledger.fingerprint(match.identity, self.task.inputs(match))
             sample.row = self.ledger.finished(match.key, sample.fingerprint)
             if sample.row is None:
                 sample.payload = self.task.load(match)

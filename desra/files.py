@@ -60,6 +60,11 @@ class Match:
     error: str | None = None
     missing: tuple[str, ...] = ()
 
+    @property
+    def identity(self) -> str:
+        """What its results depend on besides the bytes of its files and the task's settings."""
+        return self.key
+
 
 def find_images(
     root: str | Path, suffixes: frozenset[str] = IMAGE_SUFFIXES

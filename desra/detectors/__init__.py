@@ -6,7 +6,9 @@ a threshold in the units of the detector's publication, and the way from map to 
 
 from desra.detectors.base import Detection, Detector
 from desra.detectors.ensemble import Ensemble
+from desra.detectors.flawscry import FlawScryDetector
 from desra.detectors.ldl import LDLDetector
+from desra.detectors.learned import LearnedDetector
 from desra.detectors.mmseg import MMSegDetector
 from desra.detectors.niqe import NIQEDetector
 from desra.detectors.perceptual import DISTSDetector, LPIPSDetector
@@ -20,8 +22,10 @@ __all__ = [
     "Detection",
     "Detector",
     "Ensemble",
+    "FlawScryDetector",
     "LDLDetector",
     "LPIPSDetector",
+    "LearnedDetector",
     "MMSegDetector",
     "NIQEDetector",
     "SSIMDetector",

@@ -51,12 +51,14 @@ class Detector(nn.Module, ABC):
 
     Attributes:
         rim: pixels at each side of the image that have no distance; the mask is false there.
+        uses_reference: whether MSE-SR plays a part.
 
     Raises:
         InputError: a setting that cannot be used.
     """
 
     rim: int = 0
+    uses_reference: bool = True
 
     def __init__(self, threshold: float, min_area: int) -> None:
         super().__init__()

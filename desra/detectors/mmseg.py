@@ -37,6 +37,8 @@ class MMSegDetector(Detector):
         InputError: config or checkpoint is not given, or a setting cannot be used.
     """
 
+    uses_reference = False
+
     def __init__(
         self,
         config: str | Path | None,

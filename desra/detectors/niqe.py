@@ -50,6 +50,7 @@ class NIQEDetector(ScoreDetector):
     """
 
     middle = 10.0
+    uses_reference = False
 
     def __init__(
         self,

@@ -1,0 +1,127 @@
+"""A small network that marks artifacts in two upscalings of an image."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from desra.texture import STABILITY
+
+BLOCK = 4
+"""Pixels a side of a block: the network's finest resolution, that of LR at ×4."""
+FEATURES = 6 + BLOCK**2 + 5
+"""Channels that the network sees of a block."""
+STRIDE = 32
+"""Images are padded to a multiple of it."""
+_LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
+_FLOOR = 1.0 / 255  # of standard deviations, a level
+
+
+class ArtifactNet(nn.Module):
+    """A U-Net over what two upscalings look like in blocks of 4×4 pixels.
+
+    It sees of each block the colours of both images, the brightness of GAN-SR's pixels around its
+    mean, standard deviations and covariance, and in 3×3 blocks DeSRA's texture distance and the
+    structure term of SSIM. The U-Net goes from a quarter of the resolution to a 32nd and back.
+
+    Args:
+        width: channels at a quarter; below there are up to twice as many.
+
+    Example:
+        >>> net = ArtifactNet().eval()
+        >>> pair = torch.zeros(2, 3, 50, 70, dtype=torch.uint8)
+        >>> net(pair, pair).shape, sum(p.numel() for p in net.parameters()) <= 300_000
+        (torch.Size([2, 1, 50, 70]), True)
+    """
+
+    def __init__(self, width: int = 24) -> None:
+        super().__init__()
+        wide, deep = width * 3 // 2, width * 2
+        self.width = width
+        self.quarter = _convolution(FEATURES, width, 1)
+        self.eighth = nn.Sequential(_convolution(width, wide, 3, 2), _convolution(wide, wide, 3))
+        self.sixteenth = nn.Sequential(_convolution(wide, deep, 3, 2), _convolution(deep, deep, 3))
+        self.lowest = nn.Sequential(_convolution(deep, deep, 3, 2), _convolution(deep, deep, 3))
+        self.up_sixteenth = _convolution(deep, wide, 3)
+        self.up_eighth = _convolution(wide, width, 3)
+        self.up_quarter = _convolution(2 * width, width, 1)
+        self.head = nn.Conv2d(width, 1, 3, padding=1)
+
+    def forward(self, mse_sr: Tensor, gan_sr: Tensor) -> Tensor:
+        """Logits of an artifact at every pixel of ``gan_sr``.
+
+        Args:
+            mse_sr: ``(B, 3, H, W)`` uint8.
+            gan_sr: likewise.
+
+        Returns:
+            ``(B, 1, H, W)`` float32, enlarged bilinearly from blocks of 4×4 pixels.
+        """
+        height, width = gan_sr.shape[-2:]
+        coarse = self.coarse(mse_sr, gan_sr)
+        whole = F.interpolate(coarse, scale_factor=BLOCK, mode="bilinear", align_corners=False)
+        return whole[..., :height, :width]
+
+    def coarse(self, mse_sr: Tensor, gan_sr: Tensor) -> Tensor:
+        """Logits of blocks, ``(B, 1, h, w)``, of the images padded to multiples of 32 pixels."""
+        quarter = self.quarter(block_features(mse_sr, gan_sr))
+        eighth = self.eighth(quarter)
+        sixteenth = self.sixteenth(eighth)
+        lowest = self.lowest(sixteenth)
+        up = self.up_sixteenth(sixteenth + _twice(lowest))
+        up = self.up_eighth(eighth + _twice(up))
+        return self.head(self.up_quarter(torch.cat([quarter, _twice(up)], 1)))
+
+
+def _convolution(before: int, after: int, size: int, stride: int = 1) -> nn.Sequential:
+    convolution = nn.Conv2d(before, after, size, stride, size // 2, bias=False)
+    return nn.Sequential(convolution, nn.BatchNorm2d(after), nn.ReLU(inplace=True))
+
+
+def _twice(values: Tensor) -> Tensor:
+    return F.interpolate(values, scale_factor=2, mode="bilinear", align_corners=False)
+
+
+def block_features(mse_sr: Tensor, gan_sr: Tensor) -> Tensor:
+    """What the network sees of each block of 4×4 pixels.
+
+    Args:
+        mse_sr: ``(B, 3, H, W)`` uint8.
+        gan_sr: likewise.
+
+    Returns:
+        ``(B, 27, h, w)`` float32, blocks of the images padded to multiples of 32 pixels.
+    """
+    height, width = gan_sr.shape[-2:]
+    padding = (0, -width % STRIDE, 0, -height % STRIDE)
+    images = torch.cat([mse_sr, gan_sr], 1).float().div_(255)
+    if any(padding):
+        images = F.pad(images, padding, mode="replicate")
+    colours = F.avg_pool2d(images, BLOCK)
+    weights = images.new_tensor(_LUMA).view(1, 1, 3, 1, 1)
+    luma = (images.unflatten(1, (2, 3)) * weights).sum(2)
+    count = BLOCK**2
+    blocks = F.pixel_unshuffle(luma, BLOCK)
+    mse, gan = blocks[:, :count], blocks[:, count:]
+    mean_m, mean_g = mse.mean(1, keepdim=True), gan.mean(1, keepdim=True)
+    mse, gan = mse - mean_m, gan - mean_g
+    within = torch.cat(
+        [part.mean(1, keepdim=True) for part in (mse.square(), gan.square(), mse * gan)], 1
+    )
+    around = F.pad(torch.cat([mean_m, mean_g], 1), (1, 1, 1, 1), mode="replicate")
+    products = torch.cat([around.square(), around[:, :1] * around[:, 1:]], 1)
+    windows = F.avg_pool2d(products, 3, 1), F.avg_pool2d(around, 3, 1)
+    inner = F.avg_pool2d(F.pad(within, (1, 1, 1, 1), mode="replicate"), 3, 1)
+    own = torch.cat([windows[1].square(), windows[1][:, :1] * windows[1][:, 1:]], 1)
+    moments = inner + windows[0] - own
+    var_m, var_g = moments[:, :1].clamp_min(0), moments[:, 1:2].clamp_min(0)
+    c = STABILITY / 255**2
+    root = (var_m * var_g).sqrt()
+    texture = (2 * root + c) / (var_m + var_g + c)
+    structure = (moments[:, 2:] + c / 2) / (root + c / 2)
+    deviations = (within[:, :2].clamp_min(0).sqrt() + _FLOOR).log() - math.log(_FLOOR)
+    correlation = within[:, 2:] / (within[:, :2].prod(1, keepdim=True).sqrt() + _FLOOR**2)
+    return torch.cat([colours - 0.5, 8 * gan, deviations / 4, correlation, texture, structure], 1)

@@ -1,0 +1,162 @@
+"""Two sets to judge detectors on, with labels that owe nothing to DeSRA's distance.
+
+python -m samples.judged OUTPUT_DIR GAN_WEIGHTS MSE_WEIGHTS [--photos DIR] [--crops 40]
+
+`injected/`: what is pasted into GAN-SR, and where, is known (`datamodules.injection`). `truth/`:
+GAN-SR as it is, labelled by the photo it was made from. Both in the release's layout.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from datamodules.degradations import BlurKernels, Degradation, Resize, Round
+from datamodules.injected_artifacts import inject
+from desra.detectors.ssim import local_ssim
+from desra.errors import InputError
+from desra.files import find_images
+from desra.images import read_rgb, write_png
+from desra.morphology import dilate, erode
+from desra.regions import remove_small_regions
+from models.generators import load_generator
+from models.upscaler import Upscaler
+from samples.photos import collect_photos
+
+CROP = 192
+SCALE = 4
+MIN_AREA = 200
+WORSE, LOW = 0.15, 0.6
+"""SSIM to the photo: GAN-SR's is below the second, and below MSE-SR's by the first."""
+
+_SAME = Resize(probabilities=(0, 0, 1))
+
+
+def _degradation(
+    blur: tuple[float, float], noise: tuple[float, float], jpeg: tuple[float, float]
+) -> Degradation:
+    first = Round(
+        blur=BlurKernels(sigma=blur),
+        resize=_SAME,
+        gaussian_probability=1.0,
+        gaussian=(0, 0),
+        jpeg=None,
+    )
+    second = Round(
+        blur_probability=0, resize=_SAME, gaussian_probability=1.0, gaussian=noise, jpeg=jpeg
+    )
+    return Degradation(SCALE, first, second, final_sinc_probability=0)
+
+
+USUAL = _degradation((0.2, 2.0), (0, 10), (60, 95))
+ODD = (
+    _degradation((0.2, 1.0), (25, 60), (60, 95)),
+    _degradation((0.2, 1.0), (0, 10), (8, 25)),
+    _degradation((0.05, 0.3), (0, 1), (95, 100)),
+)
+
+
+def ssim_labels(hr: Tensor, mse_sr: Tensor, gan_sr: Tensor) -> Tensor:
+    """Where the photo says that GAN-SR is wrong: by SSIM (Wang et al., TIP 2004), which correlates
+    with the photo what DeSRA's distance never sees.
+
+    Args:
+        hr: ``(B, 3, H, W)`` uint8.
+        mse_sr: likewise.
+        gan_sr: likewise.
+
+    Returns:
+        ``(B, 1, H, W)`` bool, regions of more than `MIN_AREA` pixels.
+    """
+    of_mse, of_gan = local_ssim(hr, mse_sr), local_ssim(hr, gan_sr)
+    wrong = (of_gan < LOW) & (of_mse - of_gan > WORSE)
+    return remove_small_regions(dilate(erode(wrong, 5), 5), MIN_AREA)
+
+
+def make(
+    output_dir: Path, photos: Path, gan_weights: str, mse_weights: str, crops: int, seed: int
+) -> None:
+    """Write both sets.
+
+    Raises:
+        InputError: photos or weights that cannot be used.
+    """
+    gan, mse = (Upscaler(load_generator(name)).eval() for name in (gan_weights, mse_weights))
+    paths = [paths[0] for paths in find_images(photos).values()]
+    random, draws = np.random.default_rng(seed), torch.Generator().manual_seed(seed)
+    for number in range(crops):
+        path = paths[number % len(paths)]
+        photo = read_rgb(path)
+        if min(photo.shape[:2]) < CROP:
+            continue
+        top, left = (int(random.integers(side - CROP + 1)) for side in photo.shape[:2])
+        hr = photo[top : top + CROP, left : left + CROP]
+        clean = _tensor(hr).float() / 255
+        lr, odd_lr = (
+            _pixels(degrade(clean.clone(), seed + more, number, [number]))
+            for more, degrade in ((0, USUAL), (1, ODD[number % len(ODD)]))
+        )
+        mse_sr, gan_sr = mse.upscale_image(lr), gan.upscale_image(lr)
+        key = f"{path.stem}_{number}"
+        label = ssim_labels(*(_tensor(image) for image in (hr, mse_sr, gan_sr)))
+        _write(output_dir / "truth", key, lr, mse_sr, gan_sr, label[0, 0].numpy())
+        images = {
+            "hr": clean,
+            "mse_sr": _tensor(mse_sr) / 255,
+            "gan_sr": _tensor(gan_sr) / 255,
+            "odd": _tensor(gan.upscale_image(odd_lr)) / 255,
+        }
+        made = inject(images, draws, truth=False)
+        mse_sr, gan_sr = (_pixels(made[role].float() / 255) for role in ("mse_sr", "gan_sr"))
+        _write(output_dir / "injected", key, lr, mse_sr, gan_sr, made["mask"][0, 0].numpy())
+        print(f"{number + 1}/{crops} {key}", flush=True)
+
+
+def _tensor(pixels: np.ndarray) -> Tensor:
+    return torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None]
+
+
+def _pixels(images: Tensor) -> np.ndarray:
+    return images[0].permute(1, 2, 0).mul(255).round().to(torch.uint8).numpy()
+
+
+def _write(
+    folder: Path, key: str, lr: np.ndarray, mse_sr: np.ndarray, gan_sr: np.ndarray, mask: np.ndarray
+) -> None:
+    for name, pixels in (("LR", lr), ("MSE-SR", mse_sr), ("GAN-SR", gan_sr), ("GT-Mask", mask)):
+        write_png(folder / name / f"{key}.png", pixels)
+
+
+def main() -> None:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(prog="python -m samples.judged", description=__doc__)
+    parser.add_argument("output_dir", type=Path)
+    parser.add_argument("gan_weights", help="of a generator that the detector was not trained on")
+    parser.add_argument("mse_weights")
+    parser.add_argument("--photos", type=Path, help="clean; default: those of samples.photos")
+    parser.add_argument("--crops", type=int, default=40)
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    photos = arguments.photos
+    try:
+        if photos is None:
+            photos = arguments.output_dir / "photos"
+            collect_photos(photos)
+        make(
+            arguments.output_dir,
+            photos,
+            arguments.gan_weights,
+            arguments.mse_weights,
+            arguments.crops,
+            arguments.seed,
+        )
+    except InputError as error:
+        parser.exit(2, f"error: {error}\n")
+
+
+if __name__ == "__main__":
+    main()
