@@ -23,9 +23,9 @@ _MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's
 
 
 class FlawScryDetector(Detector):
-    """WASD (SR Flaw Scry, MSU 2026): blocks of 100 pixels are compared in a learned embedding, and a
-    U-Net refines the map, seeing GAN-SR and the reference. Trained with the bicubic enlargement of
-    LR as the reference, which a benchmark calls ``bicubic``; here it is whatever is in MSE-SR's
+    """WASD (SR Flaw Scry, MSU 2026): blocks of 100 pixels are compared in a learned embedding, and
+    a U-Net refines the map, seeing GAN-SR and the reference. Trained with the bicubic enlargement
+    of LR as the reference, which a benchmark calls ``bicubic``; here it is whatever is in MSE-SR's
     place.
 
     The network is built by its own package, which is installed apart; its weights are read from

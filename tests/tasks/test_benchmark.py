@@ -6,17 +6,14 @@ from functools import partial
 
 import numpy as np
 import pytest
-import torch
 
 from datamodules.benchmark_images import BenchmarkImages
 from datamodules.benchmark_sets import JPEGAI, Folder, QualiSR, Release, SRGround, Table
 from desra.detectors import ArtifactDetector, LDLDetector, NIQEDetector
 from desra.errors import InputError
-from desra.niqe import FeatureSums, pristine_features
 from desra.segmenters import NoSegmenter
 from tasks.benchmark import Benchmark
 from tasks.benchmark_counts import MEASURES, mean_ranks
-from tests.conftest import smooth_photo
 from tests.datamodules import benchmark_layouts as layouts
 from tests.reference import plain_benchmark as plain
 from tests.tasks.image_tasks import run_task
@@ -88,15 +85,10 @@ def test_rows_equal_an_independent_script(name, tmp_path):
 def test_ranks_over_sets_and_a_detector_without_reference(tmp_path, capsys):
     layouts.write_release(tmp_path / "release")
     layouts.write_folder(tmp_path / "folder")
-    sums = FeatureSums.of(np.zeros((0, 36)))
-    for seed in range(3):
-        image = torch.from_numpy(smooth_photo(seed, 256, 256)).permute(2, 0, 1)
-        sums = sums.joined(FeatureSums.of(pristine_features(image, 16)))
-    sums.model().save(tmp_path / "niqe.npz")
     detectors = {
         "desra": ArtifactDetector(min_area=100),
         "ldl": LDLDetector(min_area=100),
-        "niqe": NIQEDetector(tmp_path / "niqe.npz", min_area=100, patch_size=16, stride=8),
+        "niqe": NIQEDetector(min_area=100),
     }
     sets = {"a": Release(tmp_path / "release"), "b": Folder(tmp_path / "folder")}
     rows, task = run(tmp_path / "out", sets, ["bicubic"], detectors)
