@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from datamodules.benchmark_sets import BenchmarkImage, BenchmarkSet
-from datamodules.image_folders import ImageFolders
+from datamodules.image_folders import MatchedImages
 from desra.benchmark_labels import LabelPart
 from desra.errors import InputError
 from desra.files import Match
@@ -37,7 +37,7 @@ class BenchmarkMatch(Match):
         return f"{self.key} {labels}"
 
 
-class BenchmarkImages(ImageFolders):
+class BenchmarkImages(MatchedImages):
     """Every output of the sets, once for each reference, for `Trainer.predict`.
 
     Args:
@@ -46,8 +46,8 @@ class BenchmarkImages(ImageFolders):
             sets have or ``weights`` make.
         weights: role to weights that make it from LR, or None; ``after`` among them is the output
             after finetuning.
-        num_workers: see `ImageFolders`.
-        batch_size: see `ImageFolders`.
+        num_workers: see `MatchedImages`.
+        batch_size: likewise.
 
     Raises:
         InputError: a set is not there: all that are missing are named, with where to get them and
@@ -71,14 +71,13 @@ class BenchmarkImages(ImageFolders):
                 f"benchmark sets are not here: {'; '.join(lines)}. Give roots.NAME=DIR, or leave a "
                 "set out of the table with '~benchmark.sets.NAME'"
             )
-        self._matches = [
+        matches = [
             match
             for name, one in sets.items()
             for image in one.images()
             for match in _matches(name, image, references, made)
         ]
-        super().__init__({}, None, num_workers, batch_size)
-        self.matches = self._matches
+        super().__init__(matches, num_workers, batch_size)
 
 
 def _matches(
@@ -104,5 +103,8 @@ def _matches(
             paths["lr"] = image.paths["lr"]
         key = f"{set_name}/{reference}/{image.key}"
         paths |= after
-        found.append(BenchmarkMatch(key, paths, None, set_name, reference, image.parts))
+        match = BenchmarkMatch(
+            key, paths, set_name=set_name, reference=reference, parts=image.parts
+        )
+        found.append(match)
     return found

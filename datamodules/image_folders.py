@@ -56,50 +56,20 @@ class ImageSamples(Dataset[Sample | None]):
         return sample
 
 
-class ImageFolders(LightningDataModule):
-    """Matched images of folders for `Trainer.predict`: each rank its share, none twice.
+class MatchedImages(LightningDataModule):
+    """Matched images for `Trainer.predict`: each rank its share, none twice.
 
     Args:
-        roles: name to `Role`, its settings, or only the root of a required image.
-        root: an artifact set in the release's layout; roles without a folder have theirs in it.
-        method: whose folder, where ``root`` holds those of several methods.
-        folder_names: role to its folder's name in the set, where it is not the release's.
-        unmatched: see `match_roles`.
+        matches: the images.
         num_workers: reading processes a rank; null: half the processors of the rank, at most 4.
         batch_size: images handed to the task at once. They may differ in size.
-        test_split: the images that trained (``"train"``), those that validated (``"val"``) or all.
-        split: settings of the `SplitRule` that training had; ``val_root`` is another ``root``.
-
-    Raises:
-        InputError: see `locate_roles`, `match_roles` and `SplitRule`; or no image in the split.
     """
 
     def __init__(
-        self,
-        roles: Mapping[str, Given],
-        root: str | Path | None = None,
-        method: str | None = None,
-        folder_names: Mapping[str, str] | None = None,
-        unmatched: Unmatched = "error",
-        num_workers: int | None = None,
-        batch_size: int = 1,
-        test_split: Literal["train", "val", "all"] = "all",
-        **split: Any,
+        self, matches: Sequence[Match], num_workers: int | None = None, batch_size: int = 1
     ) -> None:
         super().__init__()
-        rule = SplitRule(**split)
-        if test_split not in ("train", "val", "all"):
-            raise InputError(f"data.test_split={test_split}: give train, val or all")
-        if rule.val_root and test_split == "all":
-            raise InputError("data.test_split=all: there are two roots; evaluate one after another")
-        if rule.val_root and test_split == "val":
-            root = rule.val_root
-            method = method if method and Path(root, method).is_dir() else None
-        self.matches = match_roles(locate_roles(roles, root, method, folder_names), unmatched)
-        if test_split != "all":
-            if not rule.val_root:
-                self.matches = _on_side(self.matches, rule, test_split == "val")
-            _say_split(root, len(self.matches), test_split)
+        self.matches = list(matches)
         self.num_workers, self.batch_size = num_workers, batch_size
         self._samples: ImageSamples | None = None
 
@@ -114,7 +84,7 @@ class ImageFolders(LightningDataModule):
     def predict_dataloader(self) -> DataLoader[Sample | None]:
         """The images of this rank's share, none of them twice."""
         if self._samples is None:
-            raise RuntimeError("ImageFolders.bind was not called before predict")
+            raise RuntimeError("bind was not called before predict")
         trainer = self.trainer
         rank, ranks = (trainer.global_rank, trainer.world_size) if trainer else (0, 1)
         share = RankShare(len(self._samples), rank, ranks)
@@ -134,6 +104,52 @@ class ImageFolders(LightningDataModule):
             return self.num_workers
         ranks_here = self.trainer.num_devices if self.trainer else 1
         return min(4, (os.cpu_count() or 1) // (2 * ranks_here))
+
+
+class ImageFolders(MatchedImages):
+    """Matched images of folders.
+
+    Args:
+        roles: name to `Role`, its settings, or only the root of a required image.
+        root: an artifact set in the release's layout; roles without a folder have theirs in it.
+        method: whose folder, where ``root`` holds those of several methods.
+        folder_names: role to its folder's name in the set, where it is not the release's.
+        unmatched: see `match_roles`.
+        num_workers: see `MatchedImages`.
+        batch_size: likewise.
+        test_split: the images that trained (``"train"``), those that validated (``"val"``) or all.
+        split: settings of the `SplitRule` that training had; ``val_root`` is another ``root``.
+
+    Raises:
+        InputError: see `locate_roles`, `match_roles` and `SplitRule`; or no image in the split.
+    """
+
+    def __init__(
+        self,
+        roles: Mapping[str, Given],
+        root: str | Path | None = None,
+        method: str | None = None,
+        folder_names: Mapping[str, str] | None = None,
+        unmatched: Unmatched = "error",
+        num_workers: int | None = None,
+        batch_size: int = 1,
+        test_split: Literal["train", "val", "all"] = "all",
+        **split: Any,
+    ) -> None:
+        rule = SplitRule(**split)
+        if test_split not in ("train", "val", "all"):
+            raise InputError(f"data.test_split={test_split}: give train, val or all")
+        if rule.val_root and test_split == "all":
+            raise InputError("data.test_split=all: there are two roots; evaluate one after another")
+        if rule.val_root and test_split == "val":
+            root = rule.val_root
+            method = method if method and Path(root, method).is_dir() else None
+        matches = match_roles(locate_roles(roles, root, method, folder_names), unmatched)
+        if test_split != "all":
+            if not rule.val_root:
+                matches = _on_side(matches, rule, test_split == "val")
+            _say_split(root, len(matches), test_split)
+        super().__init__(matches, num_workers, batch_size)
 
 
 def _start_method() -> str:

@@ -16,7 +16,8 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from datamodules import injection
 from datamodules.degradations import Degradation
-from datamodules.labelled_pairs import LabelledPairs
+from datamodules.image_folders import ImageFolders
+from datamodules.roles import Role
 from datamodules.true_labels import true_labels
 from desra.errors import InputError
 from desra.files import find_images
@@ -192,7 +193,8 @@ class InjectedArtifacts(LightningDataModule):
 
     def _read_labelled(self, root: str | Path) -> list[Batch]:
         found = []
-        for match in LabelledPairs(root).matches:
+        roles = {"mse_sr": Role(), "gan_sr": Role(), "gt_mask": Role(kind="label")}
+        for match in ImageFolders(roles, root, unmatched="skip").matches:
             if match.error:
                 raise InputError(f"{match.key}: {match.error}")
             images = {role: self._read(match.paths[role]) for role in ("mse_sr", "gan_sr")}

@@ -31,8 +31,7 @@ from desra.metrics.curves import pixel_histogram
 from desra.metrics.prominence import PROMINENCE
 from desra.segmenters import Segmenter
 from models.generators import load_generator
-from models.upscaler import Precision, Upscaler
-from models.weight_mixing import load_mixed
+from models.upscaler import Precision, Upscaler, load_upscaler
 from tasks.benchmark_counts import (
     MEASURES,
     CellScores,
@@ -124,9 +123,9 @@ class Benchmark(LightningModule):
         self.replicates, self.seed = replicates, seed
         self.upscalers = nn.ModuleDict()
         for role, file in (weights or {}).items():
-            if file is not None:
-                network = load_mixed(file, None, load)
-                self.upscalers[role] = Upscaler(network, tile=tile, precision=precision)
+            upscaler = load_upscaler(file, load, tile=tile, precision=precision)
+            if upscaler is not None:
+                self.upscalers[role] = upscaler
         self.settings = {
             "detectors": {name: one.settings for name, one in self._named()},
             "segmenter": segmenter.settings,

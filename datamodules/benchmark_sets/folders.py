@@ -6,13 +6,20 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from datamodules.artifact_folders import FOLDER_NAMES, resolve_folders
 from datamodules.benchmark_sets.base import BenchmarkImage, BenchmarkSet
+from datamodules.roles import Role, locate_roles
 from desra.benchmark_labels import LabelPart
 from desra.errors import InputError
 from desra.files import find_images
 from desra.labelme import find_gt_masks
 from desra.region_scores import find_scores, read_scores
+
+_ROLES = {
+    "gan_sr": Role(),
+    "gt_mask": Role(kind="label"),
+    "mse_sr": Role(required=False),
+    "lr": Role(required=False),
+}
 
 
 class Release(BenchmarkSet):
@@ -52,9 +59,8 @@ class Release(BenchmarkSet):
                 child.name for child in sorted(self.folder.iterdir()) if (child / "GAN-SR").is_dir()
             ]
         for method in methods:
-            folders = resolve_folders(self.folder, method, FOLDER_NAMES)
-            if "gt_mask" not in folders:
-                raise InputError(f"{self.folder}: no {FOLDER_NAMES['gt_mask']}; fetch the labels")
+            roles = locate_roles(_ROLES, self.folder, method)
+            folders = {name: role.folder for name, role in roles.items()}
             prefix = f"{method}/" if len(methods) > 1 else ""
             yield from self._of_method(folders, prefix)
 
