@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from time import perf_counter
@@ -19,15 +18,14 @@ from PIL import Image as PILImage
 from torch import Tensor, nn
 
 from datamodules.benchmark_images import BenchmarkMatch
-from desra.benchmark_labels import Labels, read_labels
-from desra.detectors import Detection, Detector
+from desra.benchmark_labels import read_labels
+from desra.detectors import Detector
 from desra.errors import InputError
 from desra.files import Match, write_text
 from desra.image_task import Result, Sample
 from desra.images import read_rgb
 from desra.ledger import Row
-from desra.metrics import BORDER, MIN_SHARE, overlap_counts
-from desra.metrics.curves import pixel_histogram
+from desra.metrics import BORDER, MIN_SHARE
 from desra.metrics.prominence import PROMINENCE
 from desra.segmenters import Segmenter
 from models.generators import load_generator
@@ -40,28 +38,10 @@ from tasks.benchmark_counts import (
     read_counts,
     save_counts,
 )
+from tasks.benchmark_pictures import BenchmarkPictures, compare
 from tasks.benchmark_tables import show_tables, write_tables
 
 _COUNTS = "Counts"
-
-
-@dataclass
-class BenchmarkPictures:
-    """What was read of one item, ``(H, W, 3)`` uint8 each, and its labels' source.
-
-    Attributes:
-        lr: None where it is not needed.
-        mse_sr: the reference.
-        gan_sr: the output that is judged.
-        after: the output after finetuning, if there is one.
-        labels: of the output.
-    """
-
-    gan_sr: NDArray
-    labels: Labels
-    lr: NDArray | None = None
-    mse_sr: NDArray | None = None
-    after: NDArray | None = None
 
 
 class Benchmark(LightningModule):
@@ -245,7 +225,7 @@ class Benchmark(LightningModule):
             if pictures.after is not None:
                 finetuned = self._tensor(pictures.after)
                 after = detector(mse_sr, finetuned, self.segmenter(finetuned, [key])).mask
-            counts = self._compare(detection, inner, after)
+            counts = compare(detection, inner, after, self.border, self.min_share, self.prominence)
             values = detection.adjusted.cpu().numpy()
             digest = hashlib.blake2b(values.tobytes(), digest_size=8).hexdigest()
             found[name] = (counts, round(seconds, 6), digest)
@@ -256,35 +236,8 @@ class Benchmark(LightningModule):
             torch.cuda.synchronize(self.device)
         return perf_counter()
 
-    def _compare(self, detection: Detection, labels: Labels, after: Tensor | None) -> Counts:
-        height, width = detection.mask.shape[-2:]
-        b = self.border
-        inside = (..., slice(b, height - b), slice(b, width - b))
-        mask, gt_mask = detection.mask[inside], self._plane(labels.mask)
-        hits = int((mask & gt_mask).sum())
-        asked = bool(labels.scores) or not labels.mask.any()
-        prominent = self._plane(labels.confirmed(self.prominence))
-        nothing = np.full(6, -1, np.int64)
-        area = np.bincount(labels.regions.ravel(), minlength=len(labels.scores) + 1)[1:]
-        return Counts(
-            regions=self._regions(mask, gt_mask),
-            prominent=self._regions(mask, prominent) if asked else nothing,
-            pixels=np.array([hits, int(mask.sum()) - hits, int(gt_mask.sum()) - hits]),
-            histogram=pixel_histogram(detection.adjusted[inside], gt_mask),
-            responses=_means(labels, 1 - detection.adjusted[inside], area),
-            scores=np.array(labels.scores)[area > 0] if labels.scores else np.zeros(0),
-            found=_means(labels, mask, area),
-            after=nothing if after is None else self._regions(after[inside], gt_mask),
-        )
-
-    def _regions(self, mask: Tensor, gt_mask: Tensor) -> NDArray[np.int64]:
-        return torch.cat(overlap_counts(mask, gt_mask, self.min_share)).cpu().numpy()
-
     def _tensor(self, pixels: NDArray) -> Tensor:
         return torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None].to(self.device)
-
-    def _plane(self, mask: NDArray[np.bool_]) -> Tensor:
-        return torch.from_numpy(np.ascontiguousarray(mask))[None, None].to(self.device)
 
     def _write(self, key: str, counts: Mapping[str, Counts]) -> list[Path]:
         path = self._path(key)
@@ -386,14 +339,6 @@ class Benchmark(LightningModule):
             show_tables(
                 self.title, self._rows, self._ranks, self.measures, self.rank_by, self._notes
             )
-
-
-def _means(labels: Labels, values: Tensor, area: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Means of a map over the artifacts that have a score, and a pixel inside the rim."""
-    plane = values[0, 0].double().cpu().numpy()
-    sums = np.bincount(labels.regions.ravel(), plane.ravel(), len(area) + 1)[1:]
-    there = area > 0
-    return np.asarray(sums[there] / area[there])
 
 
 def _speed(rows: Sequence[Row], detector: str) -> float:

@@ -38,6 +38,12 @@ class LearnedDetector(Detector):
 
     Raises:
         InputError: no such file, or a setting that cannot be used.
+
+    Example:
+        >>> import torch
+        >>> smooth = torch.full((1, 3, 96, 96), 0.5)
+        >>> LearnedDetector(min_area=100)(smooth, smooth).mask.any().item()
+        False
     """
 
     def __init__(
