@@ -31,7 +31,7 @@ class MMSegDetector(Detector):
         min_area: a region needs more pixels than this.
         artifact_class: index of the class that stands for artifacts.
         precision: of the network on a GPU; see `MMSegNetwork`.
-        batch_size: images or windows that a GPU takes at once.
+        batch_size: images that a GPU takes at once.
 
     Raises:
         InputError: config or checkpoint is not given, or a setting cannot be used.

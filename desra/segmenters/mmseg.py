@@ -27,7 +27,7 @@ class MMSegSegmenter(MMSegNetwork, Segmenter):
         config: see `MMSegNetwork`, as the others.
         checkpoint: of the network.
         precision: of the network on a GPU.
-        batch_size: images or windows that a GPU labels at once.
+        batch_size: images that a GPU labels at once.
 
     Raises:
         InputError: an unknown precision, or a batch size below 1.

@@ -48,9 +48,9 @@ class MMSegNetwork(nn.Module):
             mmsegmentation, which are fetched into the cache (`desra.download.cache_dir`) once.
         precision: of the network on a GPU; ``"auto"`` is ``"fp16"``. What overflows is done again
             in float32. The CPU always computes in float32.
-        batch_size: images, or windows where the config slides a window, that a GPU takes at once.
-            Smaller batches are filled up to this size, so that results do not depend on which
-            images come together, down to the last bit. The CPU takes one at a time.
+        batch_size: images that a GPU takes at once. Smaller batches are filled up to this size, so
+            that results do not depend on which images come together, down to the last bit. The CPU
+            takes one at a time.
 
     Attributes:
         node: the configuration's node, which messages name.
@@ -170,7 +170,7 @@ class MMSegNetwork(nn.Module):
         """
         self.prepare()
         self._move(device)
-        at_once = self.batch_size if self._batches(device) and not self._slides else 1
+        at_once = self.batch_size if self._batches(device) else 1
         for start in range(0, len(images), at_once):
             stop = start + at_once
             yield self._group_logits(images[start:stop], keys[start:stop], at_once)
@@ -190,10 +190,6 @@ class MMSegNetwork(nn.Module):
     def _batches(device: torch.device) -> bool:
         """Whether the device gains by batches and half precision."""
         return device.type != "cpu"
-
-    @property
-    def _slides(self) -> bool:
-        return self._network.test_cfg.get("mode", "whole") == "slide"
 
     def _group_logits(self, images: NDArray[np.uint8], keys: Sequence[str], at_once: int) -> Tensor:
         """Logits by one pass of the network."""
@@ -234,41 +230,12 @@ class MMSegNetwork(nn.Module):
 
     def _logits(self, inputs: Tensor, metas: list[dict], dtype: torch.dtype | None) -> Tensor:
         with torch.autocast(inputs.device.type, dtype, enabled=dtype is not None):
-            if self._slides:
-                return self._slide(inputs, metas[0])
             return self._network.inference(inputs, metas).float()
-
-    def _slide(self, image: Tensor, meta: dict) -> Tensor:
-        """Mean logits of overlapping windows; mmsegmentation's, with several windows at once."""
-        height, width = image.shape[-2:]
-        crop, stride = self._network.test_cfg.crop_size, self._network.test_cfg.stride
-        rows = _windows(height, crop[0], stride[0])
-        columns = _windows(width, crop[1], stride[1])
-        windows = [(..., row, column) for row in rows for column in columns]
-        total = image.new_zeros(1, self._network.out_channels, height, width)
-        count = image.new_zeros(1, 1, height, width)
-        at_once = self.batch_size if self._batches(image.device) else 1
-        for start in range(0, len(windows), at_once):
-            group = windows[start : start + at_once]
-            crops = torch.cat([image[window] for window in group])
-            metas = [{**meta, "img_shape": crops.shape[2:]}] * len(group)
-            logits = self._network.encode_decode(crops, metas)
-            for window, part in zip(group, logits, strict=True):
-                total[window] += part
-                count[window] += 1
-        return total / count
 
 
 def _finite(logits: Tensor) -> Tensor:
     """``(B, 1, 1, 1)`` bool: whether all logits of an image are finite."""
     return torch.isfinite(logits).all(dim=(1, 2, 3), keepdim=True)
-
-
-def _windows(length: int, crop: int, stride: int) -> list[slice]:
-    """Windows of ``crop`` pixels every ``stride``, the last one moved back to end at the edge."""
-    steps = max(length - crop + stride - 1, 0) // stride + 1
-    ends = [min(step * stride + crop, length) for step in range(steps)]
-    return [slice(max(end - crop, 0), end) for end in ends]
 
 
 def _unpadded(logits: Tensor, meta: dict) -> Tensor:
