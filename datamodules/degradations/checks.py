@@ -31,3 +31,11 @@ def check_weights(name: str, weights: Sequence[float], count: int) -> None:
         raise InputError(
             f"degradation: {name}={list(weights)}: give {count} probabilities, not all of them 0"
         )
+
+
+def check_sizes(name: str, sizes: Sequence[int], most: int) -> None:
+    """Raise InputError unless there are odd sizes from 1 to ``most``."""
+    if not sizes or any(size % 2 == 0 or not 1 <= size <= most for size in sizes):
+        raise InputError(
+            f"degradation: {name}={list(sizes)}: give odd numbers of pixels, up to {most}"
+        )

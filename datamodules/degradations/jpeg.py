@@ -109,7 +109,7 @@ def _quantised(planes: torch.Tensor, table: torch.Tensor) -> torch.Tensor:
     The transform's matrix is √8 times the orthonormal one, and what passes from rows to columns is
     rounded to quarters, so coefficients come in eighths.
     """
-    basis = _cosines(planes.device)
+    basis = cosines(planes.device)
     blocks = planes.unflatten(3, (-1, 8)).unflatten(2, (-1, 8)).transpose(3, 4) - 128
     rows = _round((blocks @ basis.T).mul_(4))
     eighths = _round((rows.mT @ basis.T).mT.div_(4))
@@ -125,16 +125,24 @@ def _tables(quality: NDArray, device: torch.device) -> tuple[torch.Tensor, torch
     """Luma and chroma tables of each sample, ``(B, 8, 8)``: libjpeg's jpeg_quality_scaling."""
     level = _whole(quality)
     percent = np.where(level < 50, 5000 // np.maximum(level, 1), 200 - 2 * level)[:, None, None]
-    base = np.array([table.split() for table in (_LUMA_TABLE, _CHROMA_TABLE)], int)
     luma, chroma = (
-        np.clip((table.reshape(8, 8) * percent + 50) // 100, 1, 255).astype(np.float32)
-        for table in base
+        np.clip((table.numpy() * percent + 50) // 100, 1, 255).astype(np.float32)
+        for table in base_tables()
     )
     return torch.from_numpy(luma).to(device), torch.from_numpy(chroma).to(device)
 
 
+def base_tables() -> tuple[torch.Tensor, torch.Tensor]:
+    """The standard's tables of luma and chroma, ``(8, 8)`` int64, a row a vertical frequency."""
+    luma, chroma = (
+        torch.tensor([int(step) for step in table.split()]).view(8, 8)
+        for table in (_LUMA_TABLE, _CHROMA_TABLE)
+    )
+    return luma, chroma
+
+
 @lru_cache(maxsize=8)
-def _cosines(device: torch.device) -> torch.Tensor:
+def cosines(device: torch.device) -> torch.Tensor:
     """√8 times the orthonormal 8-point DCT-II, ``(8, 8)``, a row a frequency."""
     frequency, place = torch.meshgrid(torch.arange(8.0), torch.arange(8.0), indexing="ij")
     basis = 2**0.5 * torch.cos((2 * place + 1) * frequency * pi / 16)

@@ -13,6 +13,7 @@ from datamodules.degradations.checks import (
     Range,
     check_probability,
     check_range,
+    check_sizes,
     check_weights,
 )
 from datamodules.degradations.draws import Draws
@@ -39,6 +40,7 @@ class BlurKernels:
         beta_generalized: range of the generalised Gaussian's exponent; half the draws are below 1.
         beta_plateau: range of the plateau's exponent; likewise.
         sinc_probability: of a sinc filter instead.
+        sizes: odd sides, of which each is as likely as any other; up to 21.
 
     Raises:
         InputError: a setting out of its range.
@@ -49,6 +51,7 @@ class BlurKernels:
     beta_generalized: Range = (0.5, 4.0)
     beta_plateau: Range = (1.0, 2.0)
     sinc_probability: float = 0.1
+    sizes: tuple[int, ...] = SIZES
 
     DRAWS = 10
 
@@ -58,14 +61,15 @@ class BlurKernels:
         for name in ("beta_generalized", "beta_plateau"):
             check_range(f"blur.{name}", getattr(self, name), least=1e-3)
         check_probability("blur.sinc_probability", self.sinc_probability)
+        check_sizes("blur.sizes", self.sizes, SIDE)
 
     def draw(self, draws: Draws) -> torch.Tensor:
-        """Kernels of one batch, ``(B, 21, 21)`` float32, each with sum 1, of 7 to 21 pixels a side.
+        """Kernels of one batch, ``(B, 21, 21)`` float32, each with sum 1, and 0 beyond its side.
 
         Args:
             draws: gives `DRAWS` columns.
         """
-        size = np.asarray(draws.one_of(SIZES))
+        size = np.asarray(draws.one_of(self.sizes))
         is_sinc = draws.chance(self.sinc_probability)
         cutoff = draws.uniform()
         family = draws.place(self.probabilities)

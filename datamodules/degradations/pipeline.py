@@ -9,11 +9,12 @@ from math import pi
 import numpy as np
 import torch
 
-from datamodules.degradations.checks import Range, check_probability, check_range
+from datamodules.degradations.checks import Range, check_probability, check_range, check_sizes
 from datamodules.degradations.draws import Draws, NoiseSource
 from datamodules.degradations.filters import filter_images
 from datamodules.degradations.jpeg import compress_jpeg
 from datamodules.degradations.kernels import (
+    SIDE,
     SIZES,
     BlurKernels,
     pulse_kernels,
@@ -78,7 +79,7 @@ SECOND_ROUND = Round(
 )
 
 
-class _Drawn:
+class DrawnRound:
     """What one round does to one batch: all its random numbers but the noise itself."""
 
     def __init__(self, settings: Round, shared: Draws, own: Draws) -> None:
@@ -119,6 +120,7 @@ class Degradation:
         first: the first round.
         second: the second round.
         final_sinc_probability: of a sample being filtered by a sinc after its last resizing.
+        final_sinc_sizes: odd sides of that filter, each as likely as any other.
 
     Raises:
         InputError: a setting out of its range.
@@ -128,9 +130,11 @@ class Degradation:
     first: Round = FIRST_ROUND
     second: Round = SECOND_ROUND
     final_sinc_probability: float = 0.8
+    final_sinc_sizes: tuple[int, ...] = SIZES
 
     def __post_init__(self) -> None:
         check_probability("final_sinc_probability", self.final_sinc_probability)
+        check_sizes("final_sinc_sizes", self.final_sinc_sizes, SIDE)
         if self.scale < 1:
             raise InputError(f"degradation: scale={self.scale}: give at least 1")
 
@@ -160,7 +164,7 @@ class Degradation:
         count = self.first.SHARED_DRAWS + self.second.SHARED_DRAWS + 2
         shared = Draws(seed, Purpose.SHARED_DEGRADATION, [batch_number], count)
         own = Draws(seed, Purpose.DEGRADATION, numbers, 2 * Round.SAMPLE_DRAWS + 3)
-        first, second = _Drawn(self.first, shared, own), _Drawn(self.second, shared, own)
+        first, second = DrawnRound(self.first, shared, own), DrawnRound(self.second, shared, own)
         method, sinc_before_jpeg = shared.one_of(METHODS)[0], bool(shared.chance(0.5)[0])
         sinc = self._final_sinc(own)
 
@@ -180,6 +184,6 @@ class Degradation:
         return images.mul_(255).round_().clamp_(0, 255).div_(255)
 
     def _final_sinc(self, own: Draws) -> torch.Tensor:
-        size, cutoff = np.asarray(own.one_of(SIZES)), own.uniform(pi / 3, pi)
+        size, cutoff = np.asarray(own.one_of(self.final_sinc_sizes)), own.uniform(pi / 3, pi)
         filtered = torch.from_numpy(own.chance(self.final_sinc_probability))[:, None, None]
         return torch.where(filtered, sinc_kernels(cutoff, size), pulse_kernels(len(size))).float()
