@@ -17,6 +17,7 @@ from rich.table import Table
 
 from callbacks.loggers import METRICS, close_loggers, log_settings
 from callbacks.plots import plot_run
+from cli.failures import report_failures
 from cli.resolvers import sweep_folder
 from cli.run import progress_bar
 from cli.sweep_summary import SUMMARY
@@ -76,6 +77,7 @@ def train(config: DictConfig) -> float:
     close_loggers(loggers)
     if trainer.is_global_zero:
         plot_run(output_dir / "curves.png", output_dir / METRICS)
+        report_failures(getattr(data, "problems", ()), "left out of the training data")
     _check_objective(config.objective, last)
     return last.get(config.objective, math.nan)
 

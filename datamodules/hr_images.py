@@ -10,11 +10,12 @@ import torch
 
 from datamodules.crop_batches import CropMaker
 from datamodules.crops import CropRule
-from datamodules.degradations import Degradation, UnsharpMask
+from datamodules.degradations import BatchDegradation, Degradation, UnsharpMask
 from datamodules.pair_data import PairData
 from datamodules.pair_samples import PairPlanner, WholePairs
 from datamodules.pooled_stream import PooledStream, PoolLayout
 from datamodules.randomness import Purpose, generator_of
+from datamodules.sample_stream import Planner
 from datamodules.splits import SplitRule
 from desra.errors import InputError
 
@@ -64,7 +65,7 @@ class HRImages(PairData):
         val_list: str | None = None,
         val_share: float = 0.1,
         group_pattern: str | None = None,
-        degradation: Degradation | None = None,
+        degradation: BatchDegradation | None = None,
         unsharp: UnsharpMask | None = None,
         hr_crop: int = 400,
         gt_crop: int = 256,
@@ -78,7 +79,7 @@ class HRImages(PairData):
         num_workers: int | None = None,
         seed: int = 0,
     ) -> None:
-        self.degradation = degradation or Degradation()
+        self.degradation: BatchDegradation = degradation or Degradation()
         super().__init__(
             root,
             None,
@@ -109,16 +110,26 @@ class HRImages(PairData):
             self.pool_size, self.group_size, self.batch_size, rank, world_size, self.seed
         )
         self._stream = stream = PooledStream(
-            PairPlanner(self.train_pairs, self.crop_rule, self.scale, self.seed),
-            CropMaker(self.images, self.crop_rule.size(self.scale), {"gt": self.scale}),
+            self.planner(),
+            self.maker(),
             self.make_pairs,
             layout,
             self.epoch_steps or steps,
-            num_workers=self.workers_for(pair.hr for pair in self.train_pairs),
+            num_workers=self.workers_for(
+                path for pair in self.train_pairs for path, _ in self.sized_paths(pair)
+            ),
             pin_memory=self.pin_memory,
             unfinished=self.unfinished_steps,
         )
         return stream
+
+    def planner(self) -> Planner:
+        """What decides which image a sample is cut from, and where."""
+        return PairPlanner(self.train_pairs, self.crop_rule, self.scale, self.seed)
+
+    def maker(self) -> CropMaker:
+        """What reads and cuts the images of a batch of plans."""
+        return CropMaker(self.images, self.crop_rule.size(self.scale), {"gt": self.scale})
 
     @torch.no_grad()
     def make_pairs(self, batch: dict[str, Any], group: int) -> dict[str, torch.Tensor]:
@@ -132,25 +143,33 @@ class HRImages(PairData):
             ``lr`` and ``gt``, uint8, on the device.
         """
         numbers = batch["index"].tolist()
-        gt = batch["gt"].to(self.device, non_blocking=True).contiguous()
-        images = gt.to(torch.float32).div_(255)
+        lr = self.degrade(batch["gt"], group, numbers)
+        return self.cut(lr, {"gt": batch["gt"]}, numbers)
+
+    def degrade(self, images: torch.Tensor, group: int, numbers: Sequence[int]) -> torch.Tensor:
+        """LR of one group of uint8 images, uint8, on the device."""
+        images = images.to(self.device, non_blocking=True).contiguous()
+        images = images.to(torch.float32).div_(255)
         images = self.unsharp(images) if self.unsharp else images
         lr = self.degradation(images, self.seed, group, numbers)
-        return self._cut(lr.mul_(255).round_().to(torch.uint8), gt, numbers)
+        return lr.mul_(255).round_().to(torch.uint8)
 
-    def _cut(
-        self, lr: torch.Tensor, gt: torch.Tensor, numbers: Sequence[int]
+    def cut(
+        self, lr: torch.Tensor, images: dict[str, torch.Tensor], numbers: Sequence[int]
     ) -> dict[str, torch.Tensor]:
-        scale, size = self.scale, self.second_crop.size(self.scale)
-        crops: dict[str, list[torch.Tensor]] = {"lr": [], "gt": []}
+        """The same window of ``lr`` and of images ``scale`` times as large, one place a sample."""
+        size = self.second_crop.size(self.scale)
+        crops: dict[str, list[torch.Tensor]] = {role: [] for role in ("lr", *images)}
+        images = {role: image.to(self.device, non_blocking=True) for role, image in images.items()}
         for place, number in enumerate(numbers):
             free = generator_of(self.seed, Purpose.SECOND_CROP, number).integers(
                 lr.shape[-1] - size + 1, size=2
             )
-            for role, images, factor in (("lr", lr, 1), ("gt", gt, scale)):
+            for role, image in {"lr": lr, **images}.items():
+                factor = 1 if role == "lr" else self.scale
                 top, left = (int(start) * factor for start in free)
                 side = size * factor
-                crops[role].append(images[place, :, top : top + side, left : left + side])
+                crops[role].append(image[place, :, top : top + side, left : left + side])
         return {role: torch.stack(parts) for role, parts in crops.items()}
 
     def on_after_batch_transfer(self, batch: dict[str, Any], dataloader_idx: int) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from lightning.pytorch.utilities import rank_zero_only
@@ -12,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from torch.utils.data import DataLoader
 
+from datamodules.cache import Size
 from datamodules.image_pairs import ImagePair, find_pairs, split_pairs
 from datamodules.pair_samples import WholePairs
 from datamodules.problems import raise_all
@@ -68,7 +70,7 @@ class PairData(TrainingData):
         """
         if self.train_pairs:
             return
-        pairs, left_out = find_pairs(self.hr_root, self.lr_root, self._scale)
+        pairs, left_out = self.find()
         if self._scale is None:
             self._scale = pairs[0].hr_size[0] // pairs[0].lr_size[0]
         val_pairs: list[ImagePair] = []
@@ -78,10 +80,18 @@ class PairData(TrainingData):
             left_out += more
         train, self.val_pairs = split_pairs(pairs, self.split_rule, val_pairs)
         self.check_crops()
-        sized = [file for pair in (*train, *self.val_pairs) for file in pair.sized_paths]
+        sized = [file for pair in (*train, *self.val_pairs) for file in self.sized_paths(pair)]
         raise_all(self.images.load([], sized), self.hr_root)
         self.train_pairs = train
         self._say(left_out)
+
+    def find(self) -> tuple[list[ImagePair], list[str]]:
+        """The pairs of the root, sorted by key, and what was left out, a line each."""
+        return find_pairs(self.hr_root, self.lr_root, self._scale)
+
+    def sized_paths(self, pair: ImagePair) -> list[tuple[Path, Size]]:
+        """The files that a pair's samples may need, with their heights and widths."""
+        return pair.sized_paths
 
     def check_crops(self) -> None:
         """Raise InputError if crops cannot be cut at the images' scale."""

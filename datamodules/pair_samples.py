@@ -14,7 +14,7 @@ from torch.utils.data import Dataset
 from datamodules.cache import ImageCache
 from datamodules.crop_batches import CropPlan
 from datamodules.crops import CropRule, Rounds, draws_of
-from datamodules.degradations import Degradation, UnsharpMask
+from datamodules.degradations import BatchDegradation, UnsharpMask
 from datamodules.image_pairs import ImagePair
 
 
@@ -62,7 +62,7 @@ class WholePairs(Dataset[dict[str, Any]]):
         pairs: Sequence[ImagePair],
         images: ImageCache,
         scale: int,
-        degradation: Degradation | None = None,
+        degradation: BatchDegradation | None = None,
         unsharp: UnsharpMask | None = None,
         seed: int = 0,
     ) -> None:

@@ -18,6 +18,7 @@ class Purpose(IntEnum):
     FIRST_NOISE = 5
     SECOND_NOISE = 6
     SECOND_CROP = 7
+    TARGET = 8
 
 
 def generator_of(seed: int, purpose: Purpose, number: int) -> np.random.Generator:

@@ -1,4 +1,4 @@
-"""JPEG compression as BasicSR trains with it: real-valued quality, nothing but coefficients rounded.
+"""JPEG compression as BasicSR trains with it: of real-valued quality, in floating point.
 
 What differs from libjpeg (`datamodules.degradations.jpeg`): sides are filled up with black, colours
 are neither rounded to 8 bits before nor after, chroma is doubled by repeating it, the tables are

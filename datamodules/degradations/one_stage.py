@@ -1,4 +1,4 @@
-"""Clean images to low-resolution ones in one round: the degradation of human-guided ground truth."""
+"""Clean images to low-resolution ones in one round: the degradation that HGGT trains with."""
 
 from __future__ import annotations
 
@@ -98,9 +98,7 @@ class OneStageDegradation:
             raise InputError(
                 f"degradation: {width}x{height} is no multiple of the scale {self.scale}; crop it"
             )
-        shared = Draws(
-            seed, Purpose.SHARED_DEGRADATION, [batch_number], self.round.SHARED_DRAWS
-        )
+        shared = Draws(seed, Purpose.SHARED_DEGRADATION, [batch_number], self.round.SHARED_DRAWS)
         own = Draws(seed, Purpose.DEGRADATION, numbers, Round.SAMPLE_DRAWS)
         drawn = DrawnRound(self.round, shared, own)
         if drawn.blurs:
