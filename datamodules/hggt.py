@@ -12,7 +12,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from rich.console import Console
 from rich.table import Table
 
-from datamodules.cache import Size, image_size
+from datamodules.cache import Size
 from datamodules.crop_batches import CropMaker, CropPlan
 from datamodules.crops import CropRule, Rounds, draws_of
 from datamodules.degradations import BatchDegradation, OneStageDegradation
@@ -23,6 +23,7 @@ from datamodules.randomness import Purpose, generator_of
 from desra.errors import InputError
 from desra.hggt_labels import LABELS, ORIGINAL, Ties
 from desra.hggt_sets import GroundTruthSet, find_sets
+from desra.images import image_size
 
 Target = Literal["original", "positive"]
 
