@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import csv
 import logging
+import netrc
+import os
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
+from urllib.parse import urlsplit
 
 from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
@@ -20,21 +23,48 @@ METRICS = "metrics.csv"
 
 
 def wandb_logger(save_dir: str, offline: bool | None = None, **kwargs: Any) -> WandbLogger:
-    """A W&B logger that writes offline where there is no key.
+    """A W&B logger that writes offline where there is no key, or none that W&B takes.
 
     Args:
         save_dir: folder that gets ``wandb/``.
-        offline: None decides by whether W&B finds a key (``wandb login`` or ``WANDB_API_KEY``).
+        offline: None decides by whether there is a key (``WANDB_API_KEY``, or what ``wandb login``
+            left in the file of passwords), and by ``WANDB_MODE`` where it is set.
         **kwargs: as `lightning.pytorch.loggers.WandbLogger`.
     """
-    import wandb
-
     if offline is None:
-        offline = wandb.api.api_key is None
-        if offline:
+        mode = os.environ.get("WANDB_MODE")
+        offline = mode in ("offline", "dryrun") if mode else not has_wandb_key()
+        if offline and not mode:
             log.info("no W&B key: writing %s/wandb offline; `wandb sync` sends it", save_dir)
     Path(save_dir).mkdir(parents=True, exist_ok=True)
-    return WandbLogger(save_dir=save_dir, offline=offline, **kwargs)
+    logger = WandbLogger(save_dir=save_dir, offline=offline, **kwargs)
+    if offline or rank_zero_only.rank != 0:
+        return logger
+    try:
+        _ = logger.experiment  # begins the run
+    except Exception as error:  # of many kinds: a key that is none, no network, no such project
+        reason = " ".join(str(error).split())[:200]
+        log.warning("W&B: %s; writing %s/wandb offline, `wandb sync` sends it", reason, save_dir)
+        logger = WandbLogger(save_dir=save_dir, offline=True, **kwargs)
+    return logger
+
+
+def has_wandb_key() -> bool:
+    """Whether this user has a key of W&B, found without starting W&B.
+
+    Asking W&B itself makes it decide that it is online, for the rest of the process.
+    """
+    if os.environ.get("WANDB_API_KEY"):
+        return True
+    host = urlsplit(os.environ.get("WANDB_BASE_URL") or "https://api.wandb.ai").hostname or ""
+    files = [os.environ.get("NETRC"), "~/.netrc", "~/_netrc"]
+    for path in (os.path.expanduser(name) for name in files if name):
+        try:
+            if netrc.netrc(path).authenticators(host):
+                return True
+        except (OSError, netrc.NetrcParseError):
+            continue
+    return False
 
 
 class CurveLogger(CSVLogger):

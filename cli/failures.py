@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import difflib
+import errno
 import os
+import re
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 USAGE_ERROR = 2
 SOME_FAILED = 1
+
+_OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
+_OF_A_PLACE = (
+    *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST),
+    *(errno.ENAMETOOLONG, errno.ELOOP),
+)
+_ALIKE = 3  # causes that more images than this have in common are said once
 
 _exit_code = 0
 
@@ -24,28 +35,120 @@ def fail(code: int = SOME_FAILED) -> None:
 
 
 def report_failures(lines: Sequence[str], title: str = "not done") -> None:
-    """List what failed on stderr, one line each; the process will exit with 1."""
+    """List what failed on stderr; the process will exit with 1.
+
+    One line each, and one for all where many have failed for the same reason.
+    """
     if not lines:
         return
     say(f"{title} ({len(lines)}):")
-    for line in lines:
+    for line in _grouped(lines):
         say(f"  {line}")
     fail(SOME_FAILED)
 
 
+def _grouped(lines: Sequence[str]) -> list[str]:
+    alike: dict[str, list[str]] = {}
+    for line in lines:
+        alike.setdefault(line.partition(": ")[2], []).append(line)
+    shown = []
+    for reason, those in alike.items():
+        if not reason or len(those) <= _ALIKE:
+            shown += those
+            continue
+        names = ", ".join(line.partition(": ")[0] for line in those[:2])
+        shown.append(f"{len(those)} images: {reason} ({names}, …)")
+    return shown
+
+
 def user_message(error: BaseException | None) -> str | None:
     """The line to show if a user's mistake caused ``error``; None if it is a bug."""
-    from omegaconf.errors import MissingMandatoryValue
+    from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
     from desra.errors import InputError
 
+    configuration = None
     while error is not None:
         if isinstance(error, InputError):
             return str(error)
         if isinstance(error, MissingMandatoryValue):
             return f"{error.full_key}: no value given; add {error.full_key}=VALUE to the command"
+        if isinstance(error, OSError) and error.errno in (*_OF_THE_DISK, *_OF_A_PLACE):
+            return _place_message(error)
+        if type(error).__name__ == "MisconfigurationException":  # Lightning's, not imported here
+            return f"trainer: {_one_line(error)}; see conf/trainer for others"
+        if isinstance(error, OmegaConfBaseException):
+            configuration = f"{error.full_key or 'configuration'}: {_first_line(error)}"
         error = error.__cause__
-    return None
+    return configuration
+
+
+def error_code(error: BaseException | None) -> int:
+    """The exit code for an error that `user_message` has a line for."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in _OF_THE_DISK:
+            return SOME_FAILED
+        error = error.__cause__
+    return USAGE_ERROR
+
+
+def _place_message(error: OSError) -> str:
+    place = error.filename or "output_dir"
+    if error.errno in _OF_THE_DISK:
+        return f"{place}: {error.strerror}; make room and start again, what is done stays done"
+    return f"{place}: {error.strerror}; give another place"
+
+
+def hydra_message(error: BaseException, config_dir: Path, arguments: Sequence[str]) -> str | None:
+    """The line for what Hydra could not parse or compose; None if it is something else."""
+    from hydra.errors import HydraException, OverrideParseException
+
+    from cli.arguments import setting_names
+
+    if not isinstance(error, HydraException):
+        return None
+    text = str(error)
+    if match := re.search(r"Could not (?:override|delete)[^']*'([^']+)'", text):
+        name = match[1].lstrip("+")
+        return f"{name}: no such setting{_like(name, setting_names(config_dir))}"
+    if match := re.search(r"Could not find '([^']+)'", text):
+        group, _, option = match[1].rpartition("/")
+        options = re.findall(r"^\t(\S+)$", text, re.M)
+        near = difflib.get_close_matches(option, options, n=2, cutoff=0.3)
+        hint = f"did you mean {' or '.join(near)}? " if near else ""
+        return f"{group}={option}: no such option; {hint}there are {', '.join(options)}"
+    if isinstance(error, OverrideParseException):
+        shown = _misread(text, arguments)
+        name, equals, value = shown.partition("=")
+        if equals:
+            return f"{shown}: not understood; quote the value: {name}='\"{value}\"'"
+        return f"{shown}: not understood; give settings as NAME=VALUE (see --help)"
+    return user_message(error) or _one_line(error)
+
+
+def _misread(text: str, arguments: Sequence[str]) -> str:
+    """The argument that the parser's message is about."""
+    quoted = re.findall(r"(?:override|input) '([^']+)", text)
+    for part in quoted:
+        for argument in arguments:
+            if part in argument:
+                return argument
+    return quoted[0] if quoted else text.strip().partition("\n")[0]
+
+
+def _like(name: str, known: Sequence[str]) -> str:
+    near = difflib.get_close_matches(name, known, n=3, cutoff=0.75)
+    last = name.rpartition(".")[2]
+    near += [other for other in known if other.rpartition(".")[2] == last and other not in near]
+    return f"; did you mean {', '.join(near[:3])}?" if near else "; --help lists them"
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().partition("\n")[0]
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())
 
 
 def is_rank_zero() -> bool:

@@ -4,20 +4,34 @@ from __future__ import annotations
 
 import functools
 import logging
+import os
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from omegaconf import OmegaConf
 
 import cli.resolvers  # noqa: F401  registers what the configs use
-from cli.failures import USAGE_ERROR, exit_code, fail, report_failures, say, user_message
+from cli.arguments import quote_paths, unusable_path
+from cli.failures import (
+    USAGE_ERROR,
+    error_code,
+    exit_code,
+    fail,
+    hydra_message,
+    is_rank_zero,
+    report_failures,
+    say,
+    user_message,
+)
 
 if TYPE_CHECKING:
-    from lightning import Callback
     from omegaconf import DictConfig
+
+log = logging.getLogger(__name__)
 
 _EXTRAS = {
     "hparams_search=optuna": "hydra_optuna_sweeper",
@@ -49,11 +63,10 @@ def entry_point(task: Callable[..., Any]) -> Callable[..., Any]:
             message = user_message(error)
             if message is None:
                 raise
-            say(f"error: {message}")
-            fail(USAGE_ERROR)
+            _usage_error(message, code := error_code(error))
             if HydraConfig.get().mode == RunMode.MULTIRUN:
                 return float("nan")
-            raise SystemExit(USAGE_ERROR) from None
+            raise SystemExit(code) from None
 
     return run
 
@@ -92,24 +105,43 @@ def launch(main: Callable[[], Any], arguments: Callable[[Sequence[str]], list[st
         main: as decorated by ``hydra.main``.
         arguments: what becomes of the command line before Hydra sees it.
     """
-    sys.argv[1:] = arguments(sys.argv[1:])
-    missing = _missing_extra(sys.argv[1:])
-    if missing is None:
-        main()
+    if sys.stderr.isatty():  # importing takes seconds, on a busy machine many
+        say(f"{Path(sys.argv[0]).name}: loading PyTorch and Lightning …")
+    problem = unusable_path(sys.argv[1:]) or _missing_extra(sys.argv[1:])
+    if problem:
+        _usage_error(problem)
     else:
-        say(f"error: {missing}: not installed; pip install 'desra[sweeps]'")
-        fail(USAGE_ERROR)
+        sys.argv[1:] = quote_paths(arguments(sys.argv[1:]))
+        _run_hydra(main)
     sys.exit(exit_code())
 
 
+def _run_hydra(main: Callable[[], Any]) -> None:
+    """Hydra's own words for a mistake are many lines, and its exit code is that of a failure."""
+    os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # it raises what it would print
+    config_dir = Path(__file__).parents[1] / "conf"
+    try:
+        main()
+    except Exception as error:
+        message = hydra_message(error, config_dir, sys.argv[1:]) or user_message(error)
+        if message is None:
+            raise
+        _usage_error(message, error_code(error))
+
+
+def _usage_error(message: str, code: int = USAGE_ERROR) -> None:
+    say(f"error: {message}")
+    fail(code)
+
+
 def _missing_extra(arguments: Sequence[str]) -> str | None:
-    """The first override whose plugin is missing; Hydra would list what it has instead."""
+    """Which override needs a plugin that is missing; Hydra would list what it has instead."""
     for argument in arguments:
         plugin = _EXTRAS.get(argument.lstrip("+"))
         if plugin is None:
             continue
         if find_spec("hydra_plugins") is None or find_spec(f"hydra_plugins.{plugin}") is None:
-            return argument
+            return f"{argument}: not installed; pip install 'desra[sweeps]'"
     return None
 
 
@@ -127,20 +159,72 @@ def run_over_images(config: DictConfig, **settings: Any) -> Any:
 
     from callbacks.loggers import log_run
     from callbacks.result_writer import ResultWriter
+    from cli.progress import RunProgress
     from desra.ledger import Ledger
+    from desra.leftovers import remove_leftovers
 
     data = instantiate(config.data)
     task = instantiate(config.task, **settings)
+    refuse_output_in_input(task.output_dir, data.roots)
     ledger = Ledger(task.output_dir, task.name, task.settings)
     data.bind(task, ledger)
+    if is_rank_zero():
+        remove_leftovers(task.output_dir)
+        _say_unknown(ledger.unreadable(match.key for match in data.matches))
     writer = ResultWriter(ledger, [match.key for match in data.matches])
     loggers = [instantiate(node) for node in config.logger.values()]
-    trainer = instantiate(config.trainer, callbacks=[writer, *progress_bar()], logger=loggers)
+    trainer = instantiate(
+        config.trainer,
+        callbacks=[writer, RunProgress()],
+        logger=loggers,
+        enable_progress_bar=False,
+    )
     trainer.predict(task, data, return_predictions=False)
     if trainer.is_global_zero:
         log_run(loggers, config, task.summary)
+        log.info("%s", closing_line(task.output_dir, task.summary, len(writer.failures)))
     report_failures(writer.failures, "images not done")
     return task
+
+
+def refuse_output_in_input(output_dir: Path, roots: Mapping[str, Path]) -> None:
+    """Raise InputError where the next run would take this one's output for its input."""
+    from desra.errors import InputError
+
+    for name, root in roots.items():
+        if root.is_dir() and output_dir.resolve().is_relative_to(root.resolve()):
+            raise InputError(
+                f"output_dir={output_dir} is in {root}, where {name} is read: the next run would "
+                "take its images for input; choose another folder"
+            )
+
+
+def _say_unknown(records: Sequence[Path]) -> None:
+    if records:
+        log.warning(
+            "%s: not a record of a finished image (%d such files); these images are done again",
+            records[0],
+            len(records),
+        )
+
+
+def closing_line(output_dir: Path, summary: Mapping[str, Any], failed: int) -> str:
+    """What a run over images came to, and where to look.
+
+    >>> closing_line(Path("out"), {"images": 3, "artifact_share": 0.0123, "regions": 4}, 0)
+    '3 images, artifact share 1.23 %, 4 regions: out'
+    """
+    facts = []
+    if (images := summary.get("images")) is not None:
+        facts.append(f"{images} image{'' if images == 1 else 's'}")
+    if (share := summary.get("artifact_share")) is not None:
+        facts.append(f"artifact share {100 * share:.3g} %")
+    if (regions := summary.get("regions")) is not None:
+        facts.append(f"{regions} region{'' if regions == 1 else 's'}")
+    if failed:
+        facts.append(f"{failed} not done")
+    page = output_dir / "index.html"
+    return f"{', '.join(facts) or 'done'}: {page if page.is_file() else output_dir}"
 
 
 def refuse_unused_detector() -> None:
@@ -156,13 +240,6 @@ def refuse_unused_detector() -> None:
             f"detector={detector}: masks made before are scored without one; to score what it "
             f"detects give task=detector detector={detector}"
         )
-
-
-def progress_bar() -> list[Callback]:
-    """A progress bar with rate and time left, where there is a terminal to show it."""
-    from lightning.pytorch.callbacks import RichProgressBar
-
-    return [RichProgressBar()] if sys.stderr.isatty() or sys.stdout.isatty() else []
 
 
 def _quiet_libraries() -> None:

@@ -18,8 +18,8 @@ from rich.table import Table
 from callbacks.loggers import METRICS, close_loggers, log_settings
 from callbacks.plots import plot_run
 from cli.failures import report_failures
+from cli.progress import RunProgress
 from cli.resolvers import sweep_folder
-from cli.run import progress_bar
 from cli.sweep_summary import SUMMARY
 from desra.errors import InputError
 from desra.files import write_text
@@ -58,7 +58,10 @@ def train(config: DictConfig) -> float:
     loggers = [instantiate(node) for node in config.logger.values()]
     newest = NewestValidation()
     trainer: Trainer = instantiate(
-        config.trainer, callbacks=[*callbacks, newest, *progress_bar()], logger=loggers
+        config.trainer,
+        callbacks=[*callbacks, newest, RunProgress()],
+        logger=loggers,
+        enable_progress_bar=False,
     )
     log_settings(loggers, config)
     first: Figures = {}

@@ -70,6 +70,7 @@ class MatchedImages(LightningDataModule):
     ) -> None:
         super().__init__()
         self.matches = list(matches)
+        self.roots: dict[str, Path] = {}
         self.num_workers, self.batch_size = num_workers, batch_size
         self._samples: ImageSamples | None = None
 
@@ -144,12 +145,14 @@ class ImageFolders(MatchedImages):
         if rule.val_root and test_split == "val":
             root = rule.val_root
             method = method if method and Path(root, method).is_dir() else None
-        matches = match_roles(locate_roles(roles, root, method, folder_names), unmatched)
+        located = locate_roles(roles, root, method, folder_names)
+        matches = match_roles(located, unmatched)
         if test_split != "all":
             if not rule.val_root:
                 matches = _on_side(matches, rule, test_split == "val")
             _say_split(root, len(matches), test_split)
         super().__init__(matches, num_workers, batch_size)
+        self.roots = {name: role.folder for name, role in located.items()}
 
 
 def _start_method() -> str:

@@ -87,15 +87,16 @@ def _write_png(path: Path, pixels: NDArray, icc: bytes | None, exif: PILImage.Ex
         metadata[cv2.IMAGE_METADATA_ICCP] = icc
     if exif:
         metadata[cv2.IMAGE_METADATA_EXIF] = _tiff_block(exif)
-    done = cv2.imwriteWithMetadata(
-        str(path),
+    done, data = cv2.imencodeWithMetadata(
+        ".png",
         _opencv_order(pixels),
         list(metadata),
         [np.frombuffer(block, np.uint8) for block in metadata.values()],
         [cv2.IMWRITE_PNG_COMPRESSION, 1],
     )
     if not done:
-        raise OSError(f"{path.parent}: OpenCV could not write a PNG image")
+        raise OSError(f"{path.parent}: OpenCV could not encode a PNG image")
+    path.write_bytes(np.asarray(data).data)
 
 
 def _opencv_order(pixels: NDArray) -> NDArray:

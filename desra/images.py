@@ -292,8 +292,11 @@ def write_png(path: str | Path, pixels: NDArray, compression: int = 1) -> None:
         order = {3: cv2.COLOR_RGB2BGR, 4: cv2.COLOR_RGBA2BGRA}.get(pixels.shape[2])
         pixels = pixels[..., 0] if order is None else cv2.cvtColor(pixels, order)
     with atomic_path(Path(path).with_suffix(".png")) as temporary:
-        if not cv2.imwrite(str(temporary), pixels, [cv2.IMWRITE_PNG_COMPRESSION, compression]):
-            raise OSError(f"{path}: OpenCV could not write the image")
+        # Encoded here and written by Python, which says why it cannot be written.
+        done, data = cv2.imencode(".png", pixels, [cv2.IMWRITE_PNG_COMPRESSION, compression])
+        if not done:
+            raise OSError(f"{path}: OpenCV could not encode the image")
+        temporary.write_bytes(data.data)
 
 
 def to_tensor(pixels: NDArray) -> torch.Tensor:

@@ -171,6 +171,9 @@ ZOO: MappingProxyType[str, Weights] = MappingProxyType(
 """Name to released weights."""
 
 
+WEIGHT_SUFFIXES = (".pth", ".pt", ".ckpt", ".safetensors", ".bin", ".onnx", ".param")
+
+
 def weights_folder() -> Path:
     """Where released weights are kept, and looked for if they were placed by hand."""
     return cache_dir() / "weights"
@@ -190,8 +193,16 @@ def resolve_weights(weights: str | Path) -> Path:
     path = Path(weights).expanduser()
     if path.is_file():
         return path
+    if path.is_dir():
+        there = sorted(child.name for child in path.iterdir() if child.suffix in WEIGHT_SUFFIXES)
+        files = f"; there are {', '.join(there[:4])}" if there else ""
+        raise InputError(f"{weights}: a folder; give a file of weights{files}")
+    if path.exists():
+        raise InputError(f"{weights}: not a regular file; give a file of weights")
     name = str(weights).lower().replace("_", "-").removesuffix(".pth")
     entry = ZOO.get(name)
+    if entry is None and (len(path.parts) > 1 or path.suffix in WEIGHT_SUFFIXES):
+        raise InputError(f"{weights}: no such file; give a file of weights, or a name of some")
     if entry is None:
         raise InputError(
             f"{weights}: no such file, nor the name of released weights; {_like(name)}"

@@ -1,0 +1,118 @@
+"""The command line before Hydra parses it: paths quoted, so that any path works."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+
+from desra.files import sayable
+
+_PATH_NAMES = re.compile(
+    r"(^|_)(root|dir|dirs|input|weights|finetuned|path|paths|checkpoint|list|scores|file|folder)$"
+)
+"""Names of settings that hold a path, by which the configs call them."""
+
+_MORE_PATHS = ("detector.intervals", "masks.images", "masks.labels", "masks.others", "task.model")
+"""Settings with paths that are called by other names."""
+
+_NOT_PATHS = ("", "null", "???", "none")
+_FUNCTIONS = re.compile(r"(choice|range|interval|glob|sort|shuffle|tag|extend_list)\(.*\)$", re.S)
+_OVERRIDE = re.compile(r"(\+{0,2}[\w./@:-]+)=(.*)", re.S)
+
+
+def quote_paths(arguments: Sequence[str]) -> list[str]:
+    r"""Arguments in which the values of path settings are quoted for Hydra.
+
+    Parentheses, ``=``, ``#``, ``~``, apostrophes, commas, numbers and words like ``true`` are then
+    part of the path, as the shell has passed them. A ``~`` at the beginning is the home folder. In
+    sweeps, commas stand between values.
+
+    >>> quote_paths(["input=photos(1)", "weights=null", "detector.threshold=0.5"])
+    ["input='photos(1)'", 'weights=null', 'detector.threshold=0.5']
+    >>> quote_paths(["-m", "mse_root=a,b"])
+    ['-m', "mse_root='a','b'"]
+    """
+    sweeping = any(argument in ("-m", "--multirun") for argument in arguments)
+    return [_quoted(argument, sweeping) for argument in arguments]
+
+
+def unusable_path(arguments: Sequence[str]) -> str | None:
+    """Why a path on the command line cannot be used, in one line; None where all can.
+
+    A path that is there with ``${…}`` in its name would be taken for a place of the configuration
+    wherever the configuration passes it on.
+    """
+    for argument in arguments:
+        if sayable(argument) != argument:
+            return f"{sayable(argument)}: not UTF-8; rename the file or folder"
+        match = _OVERRIDE.fullmatch(argument)
+        if match and "${" in match[2] and os.path.lexists(match[2]):
+            return f"{argument}: ${{ in a path means a setting; rename it, or make a link to it"
+    return None
+
+
+def is_path_setting(name: str) -> bool:
+    """Whether a setting, by its full name, holds a path."""
+    last = name.rpartition(".")[2]
+    return name in _MORE_PATHS or (last != "drop_path" and bool(_PATH_NAMES.search(last)))
+
+
+def _quoted(argument: str, sweeping: bool) -> str:
+    match = _OVERRIDE.fullmatch(argument)
+    if match is None or not is_path_setting(match[1].lstrip("+").partition("@")[0]):
+        return argument
+    name, value = match.groups()
+    if value in _NOT_PATHS or _is_quoted(value):
+        return argument
+    if os.path.lexists(value):
+        return f"{name}={_in_quotes(value)}"
+    if sweeping and _FUNCTIONS.match(value):
+        return argument
+    if value[0] == "[" and value[-1] == "]":
+        return f"{name}=[{','.join(map(_element, value[1:-1].split(',')))}]"
+    parts = value.split(",") if sweeping else [value]
+    return f"{name}={','.join(map(_element, parts))}"
+
+
+def _is_quoted(value: str) -> bool:
+    return len(value) > 1 and value[0] == value[-1] and value[0] in "'\""
+
+
+def _element(value: str) -> str:
+    if value.strip() in _NOT_PATHS or _is_quoted(value.strip()):
+        return value
+    return _in_quotes(value if os.path.lexists(value) else os.path.expanduser(value))
+
+
+def _in_quotes(value: str) -> str:
+    from hydra.core.override_parser.types import Quote, QuotedString
+
+    return QuotedString(value, Quote.single).with_quotes()
+
+
+@lru_cache(maxsize=1)
+def setting_names(config_dir: Path) -> tuple[str, ...]:
+    """Names of settings and groups, as the command line has them, for suggestions."""
+    from omegaconf import DictConfig, OmegaConf
+
+    def below(node: object, prefix: str) -> list[str]:
+        if not isinstance(node, DictConfig):
+            return []
+        names = []
+        for key in map(str, node):
+            if key not in ("defaults", "hydra") and not key.startswith("_"):
+                child = node._get_node(key)
+                names += [f"{prefix}{key}", *below(child, f"{prefix}{key}.")]
+        return names
+
+    found: set[str] = set()
+    for path in sorted(config_dir.rglob("*.yaml")):
+        group = path.parent.relative_to(config_dir).as_posix()
+        inside = group not in (".", "hydra")
+        whole = "@package _global_" in path.read_text("utf-8")[:200]
+        prefix = f"{group}." if inside and not whole else ""
+        found.update(below(OmegaConf.load(path), prefix), [group] if inside else [])
+    return tuple(sorted(found))
