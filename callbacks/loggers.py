@@ -38,7 +38,7 @@ def wandb_logger(save_dir: str, offline: bool | None = None, **kwargs: Any) -> W
             log.info("no W&B key: writing %s/wandb offline; `wandb sync` sends it", save_dir)
     Path(save_dir).mkdir(parents=True, exist_ok=True)
     logger = WandbLogger(save_dir=save_dir, offline=offline, **kwargs)
-    if offline or rank_zero_only.rank != 0:
+    if offline or getattr(rank_zero_only, "rank", 0) != 0:
         return logger
     try:
         _ = logger.experiment  # begins the run
