@@ -1,1 +1,1 @@
-"""Lightning and Hydra callbacks: what happens around fitting and predicting."""
+"""Lightning callbacks."""

@@ -1,4 +1,4 @@
-"""Detection in the loop: what the generator, as it is now, does to the images it is trained on."""
+"""Mask updates: artifacts detected in the outputs of the generator as it is now."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The figures of a validation: artifacts removed and added, and whether detail was kept."""
+"""Validation metrics of finetuning: artifacts removed and added, detail kept."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Checkpoints that are whole, harmless to read, and there when a run is asked to stop."""
+"""Checkpoints: written whole, read without running code, saved when a run is stopped."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Masks and label maps that stay the same, kept in memory at a hundredth of their size."""
+"""Compressed store of masks and label maps that stay the same during a run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Loggers as Hydra nodes, with defaults that work where nothing has been set up."""
+"""Loggers as Hydra nodes: W&B offline where there is no key."""
 
 from __future__ import annotations
 

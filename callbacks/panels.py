@@ -1,4 +1,4 @@
-"""Pictures of a few validation images, as they change in training."""
+"""Panels of a few validation images during training."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Figures as pictures: over the iterations of a run, and over the jobs of a sweep."""
+"""Plots of metrics over the iterations of a run and over the jobs of a sweep."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Writing what a task makes of each image beside its work on the next, and the table at the end."""
+"""Writer of a task's results: in the background, image by image, and a table at the end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a training run leaves to be looked at: the page before and after, and a table of images."""
+"""Report of a training run: the page of images before and after, and their table."""
 
 from __future__ import annotations
 

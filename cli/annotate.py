@@ -1,4 +1,4 @@
-"""Serving the annotator: addresses, the token, and one server a folder."""
+"""The annotator's server: address, token, and one server a folder."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Users' mistakes: a line on stderr and an exit code, no traceback."""
+"""Users' mistakes as one line on stderr and an exit code."""
 
 from __future__ import annotations
 

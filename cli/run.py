@@ -1,4 +1,4 @@
-"""Running a composed configuration: what every entry point does around its task."""
+"""Execution of a composed configuration, shared by all entry points."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Finding the tuples of an artifact set in its folders, and what is wrong with them."""
+"""Tuples of an artifact set, found in its folders, and everything wrong with them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Making batches of crops from plans, in a reading process."""
+"""Batches of crops, made from plans in a worker process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where to cut a training sample, as a pure function of the seed and the sample's number."""
+"""Places of training crops, a pure function of the seed and the sample's number."""
 
 from __future__ import annotations
 

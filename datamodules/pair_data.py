@@ -1,4 +1,4 @@
-"""What the data modules of clean images have in common."""
+"""Base of the data modules of clean images."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Gathering everything that is wrong with a data set before any of it stops the run."""
+"""List of everything that is wrong with a data set, raised at once."""
 
 from __future__ import annotations
 

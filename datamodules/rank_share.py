@@ -1,4 +1,4 @@
-"""Sharing the items of a dataset among ranks: each once, and every rank takes part."""
+"""Shares of a dataset's items among ranks: each item once, no rank without one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which images are kept for validation."""
+"""Split of images into training and validation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the data modules of training have in common."""
+"""Base of the data modules of training."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Making the table of texture intervals that the detector reads, for any pair of models.
+"""Calibration of the texture intervals of classes, for any pair of models.
 
 The constants of the DeSRA release (Xie et al., ICML 2023, equation 8) belong to its models and its
 training images; only the table was released. The rule is: split [0, 1] into 20 intervals and find,

@@ -1,4 +1,4 @@
-"""The detector of DeSRA and what it shares with the others, which are in `desra.detectors`."""
+"""The detector of DeSRA, by the name that users import."""
 
 from desra.detectors.base import Detection, Detector
 from desra.detectors.texture import ArtifactDetector

@@ -1,4 +1,4 @@
-"""What goes wrong because of what was given, as opposed to what is wrong in the program."""
+"""Errors of what a user gave, as opposed to errors of the program."""
 
 from __future__ import annotations
 

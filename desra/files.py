@@ -1,4 +1,4 @@
-"""Finding images in folders, matching folders by relative path, and writing without half-files."""
+"""Images in folders, matched by relative path, and files that are written whole."""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-"""What the tasks over folders of images (detect, upscale) share: the words between reading,
-working and writing."""
+"""Interface of the tasks over folders of images: what is read, computed and written for each."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Writing pictures with their bit depth, alpha, ICC profile and EXIF block."""
+"""Writer of images with their bit depth, alpha, ICC profile and EXIF block."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reading and writing images, strictly: what cannot be decoded whole is an error, never grey."""
+"""Reader of images: what cannot be decoded whole is an error, never grey."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a task over many images has done, so that a stopped run goes on where it was.
+"""Ledger of the images that a task has done, so that a stopped run goes on where it was.
 
 One small JSON file per image under ``<output_dir>/.desra/<task>/`` says from which bytes and which
 settings the image's outputs were made, and what bytes they had. It is written after them, so a

@@ -1,4 +1,4 @@
-"""What a mask may be: the image files that are read as masks, and how.
+"""Reader of masks: every kind of image file that holds one.
 
 A mask is black where nothing is wrong. These are read:
 

@@ -1,4 +1,4 @@
-"""Changing the size of finished images."""
+"""Resampling of finished images."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How much texture difference each semantic class may show (DeSRA, ICML 2023, equations 8 and 9).
+"""Semantic adjustment of the texture distance (DeSRA, ICML 2023, equations 8 and 9).
 
 ``data/ade20k_intervals.csv`` holds the constants of the DeSRA release for the 150 classes of ADE20K
 (``SSIM_MSE_GAN_threshold.txt`` of https://github.com/TencentARC/DeSRA), in the order in which

@@ -1,4 +1,4 @@
-"""Distances and labels on disk, so that the jobs of a sweep compute them once.
+"""Disk cache of distances and labels, which the jobs of a sweep share.
 
 Neither depends on threshold or minimum area. The distance is kept in float64, since a mask must not
 depend on whether its distance came from the cache.

@@ -1,4 +1,4 @@
-"""How far two images differ in local texture (DeSRA, ICML 2023, equation 7)."""
+"""Texture distance of two images (DeSRA, ICML 2023, equation 7)."""
 
 from __future__ import annotations
 

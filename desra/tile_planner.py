@@ -1,4 +1,4 @@
-"""Choosing tiles: by what the network sees, by the work they make, and by the memory they take."""
+"""Choice of the tile size: by receptive field, work and memory."""
 
 from __future__ import annotations
 

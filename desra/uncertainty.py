@@ -1,4 +1,4 @@
-"""How unsure a detector is of an image: which ones a person should look at first."""
+"""Uncertainty of a detector about an image, by which a person's work is ordered."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Training a generator against a discriminator, on pseudo ground truth or on the truth itself."""
+"""GAN training of a generator, on pseudo ground truth or on the truth itself."""
 
 from __future__ import annotations
 

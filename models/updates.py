@@ -1,4 +1,4 @@
-"""What happens between the backward pass and the optimisers of a module that trains by itself."""
+"""Updates of manual optimisation: clipping, unscaling, and steps left out where not finite."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Upscaling images of any size with a generator: reflected borders, tiles, precision."""
+"""Upscaler of images of any size: reflected borders, tiles, precision."""
 
 from __future__ import annotations
 

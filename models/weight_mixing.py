@@ -1,4 +1,4 @@
-"""Two sets of weights of one network, interpolated.
+"""Interpolation of two sets of weights of one network.
 
 Wang et al., "Deep Network Interpolation for Continuous Imagery Effect Transition", CVPR 2019:
 between two networks of which one was finetuned from the other, every mix is a network whose output

@@ -1,4 +1,4 @@
-"""What a benchmark keeps of one image and one detector, and the measures of many of them."""
+"""Counts of one image and one detector in a benchmark, and the metrics of many."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a benchmark reads of an image, and what it counts in it."""
+"""Images of a benchmark as read, and the counts made of them."""
 
 from __future__ import annotations
 

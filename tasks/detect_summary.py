@@ -1,4 +1,4 @@
-"""What a detection run comes to, over all its images, from the rows of its table."""
+"""Summary of a detection run, from the rows of its table."""
 
 from __future__ import annotations
 

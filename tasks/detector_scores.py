@@ -1,4 +1,4 @@
-"""What a detector comes to over a set of labelled images, from the counts of each image."""
+"""Metrics of a detector over a set of labelled images, from the counts of each."""
 
 from __future__ import annotations
 

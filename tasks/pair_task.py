@@ -1,5 +1,4 @@
-"""What the tasks over two upscalings of each image share: reading or making them, the distance and
-the labels."""
+"""Base of the tasks over two upscalings of each image: reads or makes them, and their labels."""
 
 from __future__ import annotations
 

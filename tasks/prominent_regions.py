@@ -1,4 +1,4 @@
-"""What evaluation adds where labelled regions have scores: the prominent ones, and the ranks."""
+"""Evaluation of regions with prominence scores: the prominent ones, and rank correlation."""
 
 from __future__ import annotations
 

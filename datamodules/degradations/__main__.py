@@ -1,4 +1,4 @@
-"""Makes low-resolution images of clean ones by Real-ESRGAN's degradations (paper, section 3).
+"""Command that degrades a folder of clean images as Real-ESRGAN does (paper, section 3).
 
 python -m datamodules.degradations CLEAN_DIR LR_DIR [--scale 4] [--each 3] [--seed 0]
 

@@ -1,4 +1,4 @@
-"""Refusing settings of degradations that cannot be meant."""
+"""Checks of the settings of degradations."""
 
 from __future__ import annotations
 

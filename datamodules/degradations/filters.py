@@ -1,4 +1,4 @@
-"""Filtering a batch of images, each with a kernel of its own, and the unsharp mask."""
+"""Filters of a batch of images, each with a kernel of its own, and the unsharp mask."""
 
 from __future__ import annotations
 

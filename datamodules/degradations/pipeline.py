@@ -1,4 +1,4 @@
-"""The whole way from clean images to low-resolution ones, for a batch, on its device."""
+"""Second-order degradation of a batch of clean images, on its device."""
 
 from __future__ import annotations
 

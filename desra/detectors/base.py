@@ -1,5 +1,4 @@
-"""What every detector offers: two upscalings of one image in, a mask of the artifacts of the second
-one out."""
+"""Base of the detectors: two upscalings of an image in, a mask of the second one's artifacts out."""
 
 from __future__ import annotations
 

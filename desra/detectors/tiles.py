@@ -1,4 +1,4 @@
-"""Maps of large images in little memory: tile by tile, each with what surrounds it."""
+"""Distance maps of large images in little memory, tile by tile with context."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How good a detection is, and what finetuning removed.
+"""Metrics of detection, of finetuning, and of annotators' agreement.
 
 Each metric's state is a few sums over images, so it is right under any number of ranks.
 """

@@ -1,4 +1,4 @@
-"""Bringing detected and labelled masks to the area that the published protocol compares."""
+"""Alignment of detected and labelled masks to the area that the published protocol compares."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a detector does over all its thresholds, and how sure its scores are.
+"""Precision–recall curves of a detector, and confidence intervals of its scores.
 
 Precision–recall curves are of pixels: each one's distance is held against every threshold, without
 morphology. They come from histograms, one of the labelled pixels and one of the others, which are

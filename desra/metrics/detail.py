@@ -1,4 +1,4 @@
-"""Whether detail was kept where nothing was wrong: PSNR and LPIPS of a part of each image.
+"""PSNR and LPIPS of a part of each image: detail kept where nothing was wrong.
 
 Both compare 8-bit images, as they are written to files.
 """

@@ -1,4 +1,4 @@
-"""Detected against labelled artifacts: IoU of pixels, precision and recall of regions.
+"""IoU of pixels, precision and recall of regions: detected against labelled artifacts.
 
 The definitions are those of DeSRA (Xie et al., ICML 2023) and of its released scripts. Those
 turn the mean IoU of a set into NaN where one of its images has neither detected nor labelled

@@ -1,4 +1,4 @@
-"""What finetuning did, image by image and over a set: artifacts removed, none added, detail kept.
+"""Metrics of finetuning, image by image and over a set: artifacts removed and added, detail kept.
 
 An image's known artifacts are what the detector finds in the original GAN-SR, and what is labelled.
 Inside them the finetuned image is compared with MSE-SR, which the pseudo ground truth has there;

@@ -1,4 +1,4 @@
-"""How well a detector does on the artifacts that viewers notice.
+"""Metrics of a detector on the artifacts that viewers notice.
 
 Scores are shares of viewers in [0, 1], spread over the regions they belong to (see
 `desra.region_scores.score_map`).

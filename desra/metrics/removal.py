@@ -1,4 +1,4 @@
-"""What finetuning did to the artifacts: the share removed, and whether new ones appeared.
+"""Removal rate and addition rate of artifacts after finetuning.
 
 DeSRA (Xie et al., ICML 2023) reports both for the regions that its detector finds before and after.
 A region counts as found, or as having been there, where at least half of it is covered: the rule

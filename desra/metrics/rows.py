@@ -1,4 +1,4 @@
-"""The metrics of single images as rows of a table, and of a whole table of such rows."""
+"""Metrics of single images as rows of a table, and of a whole table of such rows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The base of the metrics here: a handful of named sums, and nothing else, is their state."""
+"""Base of the metrics, whose state is a few named sums."""
 
 from __future__ import annotations
 

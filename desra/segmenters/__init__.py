@@ -1,4 +1,4 @@
-"""What says which pixels of an image show what: labels for the semantic adjustment."""
+"""Segmenters: semantic labels of images, for the adjustment of the distance."""
 
 from desra.segmenters.base import Segmenter
 from desra.segmenters.labels import LabelFolder

@@ -1,4 +1,4 @@
-"""The best class at every pixel of an enlarged map of logits, without enlarging all of them."""
+"""Argmax of enlarged logits, without enlarging all of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every segmenter offers."""
+"""Base of the segmenters."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""No labels, no semantic adjustment."""
+"""Segmenter that labels nothing, for one threshold everywhere."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What goes to the world with a model: its card, and its entry for OpenModelDB."""
+"""Model card and OpenModelDB entry of an exported model."""
 
 from __future__ import annotations
 

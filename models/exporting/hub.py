@@ -1,4 +1,4 @@
-"""Uploading an exported model to Hugging Face, or to a server of the same kind."""
+"""Upload of an exported model to Hugging Face, or to a server of the same kind."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the generators share: padding to a multiple, cropping, counting numbered keys."""
+"""Shapes of images and keys: padding to a multiple, cropping, counting numbered keys."""
 
 from __future__ import annotations
 

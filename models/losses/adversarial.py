@@ -1,4 +1,4 @@
-"""What the discriminator learns, and what the generator learns from it."""
+"""Adversarial losses of the discriminator and of the generator."""
 
 from __future__ import annotations
 

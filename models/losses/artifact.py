@@ -1,4 +1,4 @@
-"""LDL's artifact term: pixels weighted by how much they look like an artifact."""
+"""Artifact loss of LDL (Liang et al., CVPR 2022): pixels weighted by its artifact map."""
 
 from __future__ import annotations
 

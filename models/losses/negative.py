@@ -1,4 +1,4 @@
-"""Distance from negatives: what people found worse than the original pushes the output away."""
+"""Negative loss of HGGT: distance from what people found worse than the original."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Distance between the features of a classification network (Johnson et al., ECCV 2016)."""
+"""Perceptual loss: distance of VGG19's features (Johnson et al., ECCV 2016)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Distance between pixels, or between the averages of squares of pixels."""
+"""Pixel loss, and the low-frequency loss of block means."""
 
 from __future__ import annotations
 
