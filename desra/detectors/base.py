@@ -1,4 +1,4 @@
-"""Base of the detectors: two upscalings of an image in, a mask of the second one's artifacts out."""
+"""Base of the detectors: two upscalings of an image in, a mask of the artifacts of one out."""
 
 from __future__ import annotations
 
