@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from annotator.journal import RegionVote
-from datamodules.artifact_folders import FOLDER_NAMES, read_mask_of
+from datamodules.roles import FOLDER_NAMES
 from desra.coco import is_coco, read_coco, write_coco
 from desra.errors import InputError
 from desra.files import IMAGE_SUFFIXES, find_images, match_folders, write_table
@@ -28,6 +28,7 @@ from desra.labelme import find_gt_masks, read_gt_mask
 from desra.labelme_writing import Shapes, write_labelme
 from desra.masks import read_mask_image
 from desra.region_scores import read_scores
+from desra.rim import read_mask_of
 
 LABELME, COCO = "GT-LabelMe", "GT-COCO"
 SCORES, SCORES_BEFORE = "regions.csv", "regions_before.csv"

@@ -17,10 +17,11 @@ import numpy as np
 from annotator.mask_files import ImageFiles
 from annotator.pictures import adjusted_distance, stamp
 from annotator.store import Store
-from datamodules.artifact_folders import FOLDER_NAMES, read_mask_of
+from datamodules.roles import FOLDER_NAMES
 from desra.detectors import Detector
 from desra.errors import InputError
 from desra.files import find_images, write_text
+from desra.rim import read_mask_of
 from desra.uncertainty import disagreement, near_threshold
 
 log = logging.getLogger(__name__)

@@ -7,16 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
 from datamodules.cache import Size
 from datamodules.roles import FOLDER_NAMES, Role, locate_roles, match_roles
 from desra.errors import InputError
 from desra.files import Match
 from desra.images import image_size
-from desra.labelme import find_gt_masks, read_gt_mask
-from desra.metrics.alignment import BORDER
+from desra.labelme import find_gt_masks
 
 IMAGE_ROLES = ("lr", "mse_sr", "gan_sr")
 _ROLES = {
@@ -120,32 +116,6 @@ def _check_scales(found: ArtifactSet) -> None:
             for item in found.tuples
             if item.scale != usual
         ]
-
-
-def read_mask_of(path: Path, size: Size, border: int = BORDER) -> NDArray[np.bool_]:
-    """Read a mask of full size, or of one cropped by the detector's rim, to full size.
-
-    Args:
-        path: image or LabelMe JSON.
-        size: height and width of the upscaled image.
-        border: width of the rim that a cropped mask lacks; it is false there.
-
-    Returns:
-        ``size`` bool.
-
-    Raises:
-        InputError: unreadable, or of another size.
-    """
-    mask = read_gt_mask(path)
-    height, width = size
-    if mask.shape == size:
-        return mask
-    if mask.shape == (height - 2 * border, width - 2 * border):
-        return np.pad(mask, border)
-    raise InputError(
-        f"{path}: a mask of {_text(mask.shape)} for an image of {_text(size)}; give one of full "
-        f"size, or cropped by {border} pixels on each side"
-    )
 
 
 def _text(size: tuple[int, ...]) -> str:

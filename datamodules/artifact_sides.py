@@ -17,12 +17,12 @@ from datamodules.artifact_folders import (
     ArtifactSet,
     ArtifactTuple,
     find_artifact_set,
-    read_mask_of,
 )
 from datamodules.cache import ImageCache, Size
 from datamodules.mask_store import Mask, MaskStore
 from datamodules.problems import collect, raise_all, some
 from desra.errors import InputError
+from desra.rim import read_mask_of
 
 MaskSource = Literal["detected", "labelled"]
 _MASK_ROLES: dict[MaskSource, str] = {"detected": "mask", "labelled": "gt_mask"}

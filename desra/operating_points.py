@@ -26,6 +26,7 @@ from desra.detector import Detector
 from desra.errors import InputError
 from desra.metrics import MIN_SHARE
 from desra.regions import label_regions
+from desra.rim import inside
 
 Target = Literal["precision", "recall", "f1"]
 
@@ -97,7 +98,7 @@ def sweep_thresholds(
         detector: makes the masks; its own threshold and minimum area are of no account.
         distance: what its `distance` gave for one image.
         labels: semantic classes, uint8 ``(1, 1, H, W)``, or None.
-        gt_mask: labelled artifacts without the border, bool ``(H - 2·border, W - 2·border)``.
+        gt_mask: labelled artifacts, bool ``(H, W)``.
         thresholds: in the detector's units.
         border: width of what is left out at each side of the image.
         min_share: see `compare_regions`.
@@ -108,9 +109,8 @@ def sweep_thresholds(
     for threshold in thresholds:
         trial.threshold = threshold
         mask = trial.from_distance(distance, labels).mask[0, 0]
-        height, width = mask.shape
-        inner = mask[border : height - border, border : width - border]
-        found.append(compare_regions(inner, gt_mask, min_share))
+        planes = (inside(mask, border), inside(gt_mask, border))
+        found.append(compare_regions(*planes, min_share))
     return found
 
 

@@ -31,6 +31,7 @@ from desra.errors import InputError
 from desra.files import atomic_path, write_table, write_text
 from desra.image_task import Result
 from desra.ledger import Row
+from desra.rim import inside
 from desra.segmenters import Segmenter
 from desra.semantics import ADE20K_CLASSES, INTERVALS, texture_intervals
 from desra.stage_cache import Stage
@@ -112,14 +113,12 @@ class CalibrationTask(PairTask[Counted]):
         """Count the distances of each class in each image of a batch."""
         if stage.labels is None:
             raise InputError("the segmenter gave no labels")
-        rim = self.detector.rim
         height, width = stage.distance.shape[-2:]
-        inner = (..., slice(rim, height - rim), slice(rim, width - rim))
-        distance = stage.distance[inner]
         if stage.labels.shape != stage.distance.shape:
             raise InputError("label map of another size than the image; label GAN-SR itself")
         found = []
-        for one, labels in zip(distance, stage.labels[inner], strict=True):
+        planes = (inside(plane, self.rim) for plane in (stage.distance, stage.labels))
+        for one, labels in zip(*planes, strict=True):
             counts = distance_histogram(one, labels, self.bins)
             found.append(Counted(counts.cpu().numpy(), float(one.mean()), (height, width)))
         return found

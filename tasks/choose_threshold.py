@@ -9,7 +9,6 @@ from pathlib import Path
 from time import perf_counter
 from typing import get_args
 
-import numpy as np
 from rich.console import Console
 from rich.table import Table
 
@@ -18,7 +17,7 @@ from desra.errors import InputError
 from desra.files import write_table, write_text
 from desra.image_task import Result
 from desra.ledger import Row
-from desra.metrics import MIN_SHARE, align_masks
+from desra.metrics import MIN_SHARE
 from desra.operating_points import (
     POINT_COLUMNS,
     Choice,
@@ -32,6 +31,7 @@ from desra.operating_points import (
     regions_from_record,
     sweep_thresholds,
 )
+from desra.rim import inside
 from desra.segmenters import Segmenter
 from desra.stage_cache import Stage
 from models.upscaler import Upscaler
@@ -102,15 +102,13 @@ class ThresholdChoice(PairTask[Stage]):
         """Sweep the thresholds; what is kept of them goes to the image's row."""
         start = perf_counter()
         height, width = found.distance.shape[-2:]
-        rim = self.detector.rim
-        whole = np.zeros((height, width), bool)
-        _, gt_mask = align_masks(whole, result.sample.payload.gt_mask, rim)
+        gt_mask = result.sample.payload.gt_mask
         swept = sweep_thresholds(
             self.detector,
             *found,
             plane(gt_mask, found.distance.device),
             self.thresholds,
-            rim,
+            self.rim,
             self.min_share,
         )
         seconds = result.sample.seconds + perf_counter() - start
@@ -118,7 +116,7 @@ class ThresholdChoice(PairTask[Stage]):
             "width": width,
             "height": height,
             "labelled": len(swept[0].decisive),
-            "labelled_share": round(float(gt_mask.mean()), 6),
+            "labelled_share": round(float(inside(gt_mask, self.rim).mean()), 6),
             "seconds": round(seconds, 4),
             "regions": [regions._asdict() for regions in swept],
         }

@@ -16,6 +16,7 @@ from desra.labelme import read_gt_mask
 from desra.ledger import Ledger, Row
 from desra.metrics import count_row
 from desra.regions import region_areas
+from desra.rim import inside
 from desra.segmenters import Segmenter
 from desra.stage_cache import Stage, StageCache
 from models.upscaler import Upscaler
@@ -123,7 +124,6 @@ class ArtifactDetection(PairTask[Found]):
 
     def _row(self, sample: Sample, found: Found) -> Row:
         height, width = found.mask.shape[-2:]
-        rim = self.detector.rim
         areas = region_areas(found.mask)
         row: Row = {
             "width": width,
@@ -131,14 +131,12 @@ class ArtifactDetection(PairTask[Found]):
             "artifact_share": round(float(found.mask.double().mean()), 6),
             "regions": len(areas),
             "largest_region": int(areas.max()) if len(areas) else 0,
-            "mean_distance": round(
-                float(found.distance[..., rim : height - rim, rim : width - rim].mean()), 6
-            ),
+            "mean_distance": round(float(inside(found.distance, self.rim).mean()), 6),
             "seconds": round(sample.seconds, 4),
         }
         gt_mask = sample.payload.gt_mask
         if gt_mask is not None:
-            row |= count_row(found.mask[0, 0].cpu().numpy(), gt_mask, rim)
+            row |= count_row(found.mask[0, 0].cpu().numpy(), gt_mask, self.rim)
         return row
 
     def _write(self, sample: Sample, found: Found) -> list[Path]:

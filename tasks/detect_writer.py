@@ -113,7 +113,7 @@ class DetectionWriter:
                 report.link_views(shared, self.output_dir, key)
             outlines = {"Detected": mask}
             if sample.payload.gt_mask is not None:
-                outlines["Labelled"] = _padded(sample.payload.gt_mask, mask.shape)
+                outlines["Labelled"] = sample.payload.gt_mask
             report.write_regions(self.output_dir, key, outlines=outlines, labels=_labels(found))
         return outputs
 
@@ -173,15 +173,6 @@ class DetectionWriter:
 
 def _labels(found: Found) -> NDArray[np.uint8] | None:
     return None if found.labels is None else _plane(found.labels)
-
-
-def _padded(mask: NDArray, shape: tuple[int, ...]) -> NDArray:
-    """A labelled mask that was cropped by the rim, at full size again."""
-    rims = [
-        ((full - side) // 2, full - side - (full - side) // 2)
-        for full, side in zip(shape, mask.shape, strict=True)
-    ]
-    return np.pad(mask, rims)
 
 
 def _plane(values: Tensor) -> NDArray:

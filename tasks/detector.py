@@ -27,11 +27,11 @@ from desra.metrics import (
     BORDER,
     MIN_SHARE,
     SCORES,
-    align_masks,
     overlap_counts,
     score_rows,
 )
 from desra.metrics.curves import pixel_histogram, precision_recall
+from desra.rim import clear_rim, inside
 from desra.segmenters import Segmenter
 from desra.stage_cache import Stage
 from models.upscaler import Upscaler
@@ -72,7 +72,7 @@ class DetectorEvaluation(PairTask[Timed]):
             pixels over the distance), ``thresholds.csv`` (scores of regions over the threshold) and
             ``index.html``.
         title: the detector's name in tables; None for its class.
-        border: width of the rim that is left out, see `desra.metrics.align_masks`.
+        border: pixels on each side that are left out, where nothing can be detected.
         min_share: share of a region's pixels that the other mask must cover.
         steps: regions are scored at this many thresholds, from 0 to 1 as distances.
         tune_for: ``"f1"`` or ``"iou"``, by which the best threshold is chosen.
@@ -120,7 +120,7 @@ class DetectorEvaluation(PairTask[Timed]):
         if tune_for not in get_args(TuneFor):
             raise InputError(f"tune_for={tune_for}: give f1 or iou")
         self.title = title or type(detector).__name__
-        self.border, self.min_share, self.page = border, min_share, page
+        self.rim, self.min_share, self.page = border, min_share, page
         self.prominence = prominence
         self.tune_for, self.seed, self.replicates = tune_for, seed, replicates
         self.cutoffs = [step / steps for step in range(1, steps)]
@@ -179,45 +179,41 @@ class DetectorEvaluation(PairTask[Timed]):
         """Score the image at its threshold and at all others."""
         start = perf_counter()
         key, pictures = result.sample.match.key, result.sample.payload
-        height, _ = found.found.mask.shape[-2:]
-        mask, gt_mask = align_masks(_plane(found.found.mask), pictures.gt_mask, self.border)
-        scores, row = self._count(found.found, gt_mask)
-        inner_height, inner_width = gt_mask.shape
-        result.row = {"width": inner_width, "height": inner_height, **row}
-        result.row["artifact_share"] = row["union"] / (inner_height * inner_width)
+        scores, row = self._count(found.found, pictures.gt_mask)
+        planes = (_plane(found.found.mask), pictures.gt_mask)
+        height, width = inside(pictures.gt_mask, self.rim).shape
+        result.row = {"width": width, "height": height, **row}
+        result.row["artifact_share"] = row["union"] / (height * width)
         facts = None
         if self.prominence:
             response = 1 - _plane(found.found.adjusted)
-            more = self.prominence.measure(key, mask, gt_mask, pictures.gt_mask, response)
+            more = self.prominence.measure(key, *planes, response, self.rim, pictures.gt_rim)
             result.row |= more
             facts = self.prominence.facts(more)
         result.row["detector_seconds"] = round(found.seconds, 6)
         result.row["seconds"] = round(result.sample.seconds + perf_counter() - start, 4)
-        rim = (height - inner_height) // 2
-        planes = (np.pad(mask, rim), np.pad(gt_mask, rim))
-        result.write = partial(self._write, key, scores, *planes, pictures, found, facts)
+        mask, gt_mask = (clear_rim(plane, self.rim) for plane in planes)
+        result.write = partial(self._write, key, scores, mask, gt_mask, pictures, found, facts)
 
     def _count(
         self, found: Detection, gt_mask: NDArray[np.bool_]
     ) -> tuple[ImageScores, dict[str, Any]]:
         """What is counted in an image, and its scores at the given threshold."""
-        height, width = found.mask.shape[-2:]
-        rim = (height - gt_mask.shape[0]) // 2
-        inner = (..., slice(rim, height - rim), slice(rim, width - rim))
-        labelled = torch.from_numpy(gt_mask.copy())[None, None].to(self.device)
-        counts = [overlap_counts(found.mask[inner], labelled, self.min_share)]
+        whole = torch.from_numpy(gt_mask)[None, None].to(self.device)
+        labelled = inside(whole, self.rim)
+        counts = [overlap_counts(inside(found.mask, self.rim), labelled, self.min_share)]
         for start in range(0, len(self.cutoffs), _CUTOFFS_AT_ONCE):
             some = self.cutoffs[start : start + _CUTOFFS_AT_ONCE]
             masks = torch.cat([self.detector.mask_at(found.adjusted, cutoff) for cutoff in some])
             expanded = labelled.expand(len(some), -1, -1, -1)
-            counts.append(overlap_counts(masks[inner], expanded, self.min_share))
+            counts.append(overlap_counts(inside(masks, self.rim), expanded, self.min_share))
         table = torch.cat([torch.stack(list(group), 1) for group in counts]).cpu().numpy()
         row: dict[str, Any] = {
             name: int(count) for name, count in zip(counts[0]._fields, table[0], strict=True)
         }
         scored = score_rows([row])
         row |= {name: scored[name] for name in SCORES}
-        histogram = pixel_histogram(found.adjusted[inner], labelled)
+        histogram = pixel_histogram(inside(found.adjusted, self.rim), labelled)
         return ImageScores(table[0], table[1:], histogram), row
 
     def _write(
@@ -278,7 +274,7 @@ class DetectorEvaluation(PairTask[Timed]):
                 title=f"{self.title} against labelled artifacts",
                 columns=columns,
                 sort="iou",
-                settings={**self.detector.shown_settings, "border": self.border},
+                settings={**self.detector.shown_settings, "border": self.rim},
                 summary={SCORE_TITLES[name]: score_text(self.summary.get(name)) for name in SCORES},
                 scales={"Difference": report.Scale(0, 1, 1 - self.detector.cutoff)},
                 classes=self.segmenter.classes,

@@ -25,12 +25,12 @@ from desra.errors import InputError, describe
 from desra.files import Match, write_text
 from desra.image_task import Result, Sample
 from desra.images import read_rgb
-from desra.labelme import read_gt_mask
 from desra.ledger import Row
 from desra.metrics import OverlapCounts
 from desra.metrics.detail import Backbone, RegionLPIPS
 from desra.metrics.finetuning import OVERLAPS, Comparison, compare, score_finetuning
 from desra.report import before_after
+from desra.rim import BORDER, read_mask_of
 from desra.segmenters import Segmenter
 from models.upscaler import Upscaler
 
@@ -141,21 +141,9 @@ class FinetuningEvaluation(LightningModule):
                 f"{w * scale}x{h * scale} of LR; give the MSE-SR of this LR, upscaled ×{scale}"
             )
         path = match.paths.get("gt_mask")
-        gt_mask = None if path is None else self._full_size(path, (height, width))
+        rim = self.detector.rim or BORDER
+        gt_mask = None if path is None else read_mask_of(path, (height, width), rim)
         return Pictures(lr, mse_sr, gt_mask)
-
-    def _full_size(self, path: Path, size: tuple[int, int]) -> NDArray[np.bool_]:
-        """A labelled mask; one without the detector's rim gets it back, empty."""
-        gt_mask, rim = read_gt_mask(path), self.detector.rim
-        if gt_mask.shape == (size[0] - 2 * rim, size[1] - 2 * rim):
-            gt_mask = np.pad(gt_mask, rim)
-        if gt_mask.shape != size:
-            (height, width), (h, w) = gt_mask.shape, size
-            raise InputError(
-                f"{path}: labels of {width}x{height} for an image of {w}x{h}; label the image "
-                f"itself, or without a rim of {rim} pixels"
-            )
-        return gt_mask
 
     @torch.inference_mode()
     def predict_step(self, batch: list[Sample], *_: Any) -> list[Result]:

@@ -21,19 +21,19 @@ from desra import report
 from desra.errors import InputError
 from desra.files import Match, write_text
 from desra.image_task import Result, Sample
-from desra.images import read_rgb
+from desra.images import image_size, read_rgb
 from desra.labelme import read_gt_mask, read_mask_image
 from desra.ledger import Row
 from desra.metrics import (
     BORDER,
     MIN_SHARE,
     SCORES,
-    align_masks,
     count_row,
     score_rows,
     split_regions,
 )
 from desra.regions import label_regions
+from desra.rim import clear_rim, full_size, inside
 from tasks.prominent_regions import REGION_TABLE, ProminenceEvaluation
 
 TITLE = "Detected against labelled artifacts"
@@ -60,14 +60,16 @@ class Masks:
     """What was read of one image.
 
     Attributes:
-        mask: detected artifacts, ``(H, W)`` bool, with or without the rim.
+        mask: detected artifacts, ``(H, W)`` bool.
         gt_mask: labelled artifacts, likewise.
+        gt_rim: pixels on each side that the label lacked.
         pictures: role to ``(h, w, 3)`` uint8 RGB.
         response: the detector's, ``(H, W)`` in [0, 1]; None where it is not known or not needed.
     """
 
     mask: NDArray[np.bool_]
     gt_mask: NDArray[np.bool_]
+    gt_rim: int
     pictures: dict[str, NDArray[np.uint8]] = field(default_factory=dict)
     response: NDArray[np.float64] | None = None
 
@@ -77,7 +79,7 @@ class MaskEvaluation(LightningModule):
 
     Args:
         output_dir: gets ``metrics.json``, ``per_image.csv`` and ``index.html``.
-        border: width of the rim that is left out, see `desra.metrics.align_masks`.
+        border: pixels on each side that are left out, where nothing can be detected.
         min_share: share of a region's pixels that the other mask must cover.
         page: whether to make the page of pictures.
         prominence: scores of labelled regions; None for none.
@@ -132,13 +134,24 @@ class MaskEvaluation(LightningModule):
         return [*(path for _, path in sorted(match.paths.items())), *more]
 
     def load(self, match: Match) -> Masks:
-        """Read the masks of a match and, for the page, its pictures."""
-        paths = match.paths
-        masks = Masks(read_mask_image(paths["mask"]), read_gt_mask(paths["gt_mask"]))
+        """Read the masks of a match at full size and, for the page, its pictures.
+
+        Masks of one size are taken to be of full size where no picture says otherwise.
+        """
+        paths, rim = match.paths, self.border or BORDER
+        mask, label = read_mask_image(paths["mask"]), read_gt_mask(paths["gt_mask"])
+        sizes = [image_size(paths[role]) for role in ("mse_sr", "gan_sr") if role in paths]
+        gt_mask = label
+        for size in sizes or [max(mask.shape, label.shape)]:
+            mask = full_size(mask, size, rim, f"{match.key}: detected mask")
+            gt_mask = full_size(gt_mask, size, rim, f"{match.key}: labelled mask")
+        masks = Masks(mask, gt_mask, (gt_mask.shape[0] - label.shape[0]) // 2)
         if self.page:
             masks.pictures = {role: read_rgb(paths[role]) for role in PICTURES if role in paths}
         if self.prominence:
-            masks.response = self.prominence.read_response(match.key)
+            response = self.prominence.read_response(match.key)
+            if response is not None:
+                masks.response = full_size(response, mask.shape, rim, f"{match.key}: response")
         return masks
 
     def predict_step(self, batch: list[Sample], *_: Any) -> list[Result]:
@@ -151,34 +164,36 @@ class MaskEvaluation(LightningModule):
             return result
         start = perf_counter()
         try:
-            aligned = align_masks(masks.mask, masks.gt_mask, self.border)
-            rim = _rim(aligned[0].shape, masks.pictures, self.border)
-            more = self._prominence_row(sample.match.key, masks, aligned)
+            planes = masks.mask, masks.gt_mask
+            counts = count_row(*planes, self.border, self.min_share, self.device)
+            more: Row = {}
+            if self.prominence:
+                more = self.prominence.measure(
+                    sample.match.key, *planes, masks.response, self.border, masks.gt_rim
+                )
         except InputError as error:
             result.error = f"{sample.match.key}: {error}"
             return result
-        counts = count_row(*aligned, border=0, min_share=self.min_share, device=self.device)
         scores = score_rows([counts])
-        height, width = aligned[0].shape
+        height, width = inside(masks.mask, self.border).shape
         result.row = {"width": width, "height": height, **counts}
         result.row |= {name: scores[name] for name in SCORES}
         result.row["artifact_share"] = counts["union"] / (height * width)
         result.row |= more
         result.row["seconds"] = round(sample.seconds + perf_counter() - start, 4)
         if self.page:
-            detected, labelled = (np.pad(plane, rim) for plane in aligned)
-            planes = (detected, labelled, self.min_share)
             facts = self.prominence.facts(more) if self.prominence else None
-            key = sample.match.key
             result.write = partial(
-                write_overlap, self.output_dir, key, *planes, masks.pictures, facts=facts
+                write_overlap,
+                self.output_dir,
+                sample.match.key,
+                clear_rim(masks.mask, self.border),
+                clear_rim(masks.gt_mask, self.border),
+                self.min_share,
+                masks.pictures,
+                facts=facts,
             )
         return result
-
-    def _prominence_row(self, key: str, masks: Masks, aligned: tuple[NDArray, NDArray]) -> Row:
-        if self.prominence is None:
-            return {}
-        return self.prominence.measure(key, *aligned, masks.gt_mask, masks.response)
 
     def finish(self, rows: Sequence[Row]) -> None:
         """Write ``metrics.json`` and the page."""
@@ -289,23 +304,3 @@ def score_text(score: float | None) -> str:
 
 def _black_and_white(plane: NDArray[np.bool_]) -> NDArray[np.uint8]:
     return np.repeat(plane[..., None].astype(np.uint8) * 255, 3, axis=2)
-
-
-def _rim(inner: tuple[int, ...], pictures: Mapping[str, NDArray], border: int) -> int:
-    """Width of what the compared area lacks on each side of the pictures, if there are any.
-
-    Raises:
-        InputError: a picture whose size is not that of the masks.
-    """
-    rim = border
-    for role in pictures.keys() & {"mse_sr", "gan_sr"}:
-        size = pictures[role].shape[:2]
-        # Masks that both lack the rim are compared with border=0, while pictures always have it.
-        fitting = [r for r in (border, BORDER) if size == (inner[0] + 2 * r, inner[1] + 2 * r)]
-        if not fitting:
-            raise InputError(
-                f"{PICTURES[role]} is {size[1]}x{size[0]} but the masks without rim are "
-                f"{inner[1]}x{inner[0]}; give the pictures that the masks were made from"
-            )
-        rim = fitting[0]
-    return rim

@@ -22,6 +22,7 @@ from desra.files import Match
 from desra.image_task import Result, Sample
 from desra.images import read_rgb
 from desra.labelme import read_gt_mask
+from desra.rim import BORDER, full_size
 from desra.segmenters import Segmenter
 from desra.stage_cache import Stage
 from models.upscaler import Upscaler
@@ -35,13 +36,15 @@ class Pictures:
 
     Attributes:
         cached: fingerprint of a stage that is in the cache; the upscalings are then not read.
-        gt_mask: labelled artifacts, ``(H, W)`` bool.
+        gt_mask: labelled artifacts, bool; of full size once that is known.
+        gt_rim: pixels on each side that the label lacked.
     """
 
     lr: NDArray | None = None
     mse_sr: NDArray | None = None
     gan_sr: NDArray | None = None
     gt_mask: NDArray | None = None
+    gt_rim: int = 0
     cached: str | None = None
     stage_fingerprint: str = ""
 
@@ -62,6 +65,7 @@ class PairTask(LightningModule, Generic[Found]):
 
     Attributes:
         stage_settings: what decides distance and labels besides the files; JSON-able.
+        rim: pixels on each side in which nothing is compared; the detector's.
 
     Raises:
         InputError: settings that cannot be used.
@@ -76,7 +80,7 @@ class PairTask(LightningModule, Generic[Found]):
         gan: Upscaler | None = None,
     ) -> None:
         super().__init__()
-        self.detector, self.segmenter = detector, segmenter
+        self.detector, self.segmenter, self.rim = detector, segmenter, detector.rim
         made = {"mse_sr": mse, "gan_sr": gan}
         self.upscalers = nn.ModuleDict({role: net for role, net in made.items() if net is not None})
         self.stage_settings = {
@@ -161,7 +165,8 @@ class PairTask(LightningModule, Generic[Found]):
     def _work(self, results: Sequence[Result]) -> None:
         start = perf_counter()
         try:
-            found = self.examine(self.stage([result.sample for result in results]))
+            stage = self.stage([result.sample for result in results])
+            found = self.examine(stage)
         except InputError as error:
             if len(results) > 1:  # find out which image it was
                 for result in results:
@@ -173,9 +178,16 @@ class PairTask(LightningModule, Generic[Found]):
         for result, item in zip(results, found, strict=True):
             result.sample.seconds += share
             try:
+                self._complete_label(result.sample.payload, stage.distance.shape[-2:])
                 self.conclude(result, item)
             except InputError as error:  # labels of another size
                 result.error = f"{result.sample.match.key}: {error}"
+
+    def _complete_label(self, pictures: Pictures, size: tuple[int, ...]) -> None:
+        if pictures.gt_mask is not None:
+            read = pictures.gt_mask
+            pictures.gt_mask = full_size(read, size, self.rim or BORDER, "labelled mask")
+            pictures.gt_rim = (size[0] - read.shape[0]) // 2
 
     def stage(self, samples: Sequence[Sample]) -> Stage:
         """Distance and labels of samples of one size."""

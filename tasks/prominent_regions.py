@@ -21,6 +21,7 @@ from desra.metrics import MIN_SHARE, SCORES, count_row, score_rows
 from desra.metrics.prominence import PROMINENCE, ProminenceCorrelation
 from desra.region_scores import RegionScore, find_scores, read_scores, score_map
 from desra.regions import label_regions
+from desra.rim import inside
 
 REGION_TABLE = "labelled_regions.csv"
 REGION_COLUMNS = ("image", "x", "y", "score", "response", "found", "area")
@@ -129,32 +130,28 @@ class ProminenceEvaluation:
         key: str,
         mask: NDArray[np.bool_],
         gt_mask: NDArray[np.bool_],
-        whole_gt_mask: NDArray[np.bool_],
         response: NDArray[np.float64] | None,
+        border: int,
+        gt_rim: int = 0,
     ) -> Row:
         """Figures of one image, for its row.
 
         Args:
             key: of the image.
-            mask: detected, without the rim, ``(h, w)``.
+            mask: detected, ``(H, W)``.
             gt_mask: labelled, likewise.
-            whole_gt_mask: as it was read, in whose pixels scores name their regions.
-            response: the detector's, with or without the rim; None where it is not known.
+            response: the detector's, likewise; None where it is not known.
+            border: pixels on each side that are left out.
+            gt_rim: those that the label lacked when it was read; scores name its pixels.
 
         Raises:
-            InputError: a score on no region, or a map of another size.
+            InputError: a score on no region.
         """
-        whole_scores = score_map(whole_gt_mask, self._scores.get(key, []))
-        rim = (whole_gt_mask.shape[0] - gt_mask.shape[0]) // 2
-        scores = _inner(whole_scores, gt_mask.shape)
-        if response is not None:
-            response = _inner(response, gt_mask.shape)
-            if response.shape != gt_mask.shape:
-                raise InputError(
-                    f"response of {response.shape[1]}x{response.shape[0]} without its rim for "
-                    f"masks of {gt_mask.shape[1]}x{gt_mask.shape[0]}; detect this image again"
-                )
-        regions = self._regions(mask, gt_mask, scores, response, rim)
+        scores = score_map(inside(gt_mask, gt_rim), self._scores.get(key, []))
+        scores = inside(np.pad(scores, gt_rim, constant_values=np.nan), border)
+        mask, gt_mask = inside(mask, border), inside(gt_mask, border)
+        response = None if response is None else inside(response, border)
+        regions = self._regions(mask, gt_mask, scores, response, border - gt_rim)
         row: Row = {"labelled_regions": regions}
         known = [region["score"] for region in regions if region["score"] is not None]
         if known or not regions:
@@ -169,7 +166,7 @@ class ProminenceEvaluation:
         gt_mask: NDArray[np.bool_],
         scores: NDArray[np.float64],
         response: NDArray[np.float64] | None,
-        rim: int,
+        shift: int,
     ) -> list[dict[str, Any]]:
         labels = label_regions(torch.from_numpy(gt_mask.copy()))[0].numpy()
         area = np.bincount(labels.ravel())
@@ -182,8 +179,8 @@ class ProminenceEvaluation:
         of_region = scores[y, x]
         return [
             {
-                "x": int(x[number - 1]) + rim,
-                "y": int(y[number - 1]) + rim,
+                "x": int(x[number - 1]) + shift,
+                "y": int(y[number - 1]) + shift,
                 "score": None if math.isnan(of_region[number - 1]) else of_region[number - 1],
                 "response": None if mean is None else round(float(mean[number]), 6),
                 "found": bool(covered[number] >= self.min_share),
@@ -254,12 +251,6 @@ def _correlation(scored: Sequence[Mapping[str, Any]]) -> dict[str, float | None]
     count = values.pop("regions")
     figures = {name: None if math.isnan(value) else value for name, value in values.items()}
     return {"regions_ranked": int(count), **figures}
-
-
-def _inner(plane: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
-    """The plane without its rim, as wide as it has one."""
-    top, left = (max(0, own - side) // 2 for own, side in zip(plane.shape, shape, strict=True))
-    return plane[top : top + shape[0], left : left + shape[1]]
 
 
 def _text(score: float | None) -> str:

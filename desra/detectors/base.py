@@ -13,6 +13,7 @@ from torch.nn.functional import pad
 from desra.errors import InputError
 from desra.morphology import dilate, erode
 from desra.regions import fill_holes, remove_small_regions
+from desra.rim import inside
 
 
 class Detection(NamedTuple):
@@ -153,7 +154,7 @@ class Detector(nn.Module, ABC):
     @torch.no_grad()
     def mask_at(self, adjusted: Tensor, cutoff: float) -> Tensor:
         """The mask that another cutoff makes of adjusted distances, bool ``(B, 1, H, W)``."""
-        thresholded = self._inside(adjusted) < cutoff
+        thresholded = inside(adjusted, self.rim) < cutoff
         mask = remove_small_regions(fill_holes(self._open(thresholded)), self.min_area)
         return self._full_size(mask)
 
@@ -163,7 +164,7 @@ class Detector(nn.Module, ABC):
 
         ``thresholded``; ``dilated``, eroded and dilated; ``filled``, without holes; ``mask``.
         """
-        thresholded = self.select(self._inside(self.adjust(distance, labels)))
+        thresholded = self.select(inside(self.adjust(distance, labels), self.rim))
         dilated = self._open(thresholded)
         filled = fill_holes(dilated)
         steps = {
@@ -177,10 +178,6 @@ class Detector(nn.Module, ABC):
     @staticmethod
     def _open(mask: Tensor) -> Tensor:
         return dilate(erode(mask, 5), 5, iterations=3)
-
-    def _inside(self, values: Tensor) -> Tensor:
-        height, width = values.shape[-2:]
-        return values[..., self.rim : height - self.rim, self.rim : width - self.rim]
 
     def _full_size(self, mask: Tensor) -> Tensor:
         return pad(mask, (self.rim, self.rim, self.rim, self.rim))

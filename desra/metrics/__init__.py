@@ -3,7 +3,6 @@
 Each metric's state is a few sums over images, so it is right under any number of ranks.
 """
 
-from desra.metrics.alignment import BORDER, align_masks
 from desra.metrics.detection import (
     MIN_SHARE,
     ArtifactIoU,
@@ -20,6 +19,7 @@ from desra.metrics.detection import (
 )
 from desra.metrics.removal import AdditionRate, RemovalRate, added_regions, removed_regions
 from desra.metrics.rows import SCORES, count_row, score_rows, split_regions
+from desra.rim import BORDER
 
 __all__ = [
     "BORDER",
@@ -35,7 +35,6 @@ __all__ = [
     "RegionRecall",
     "RemovalRate",
     "added_regions",
-    "align_masks",
     "artifact_iou",
     "count_row",
     "harmonic_mean",

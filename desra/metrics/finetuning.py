@@ -18,6 +18,7 @@ from desra.metrics.removal import added_regions, removed_regions
 from desra.metrics.rows import SCORES
 from desra.metrics.sums import SumMetric, ratio
 from desra.regions import count_regions
+from desra.rim import inside
 
 Row = dict[str, Any]
 
@@ -80,7 +81,7 @@ def compare(
 
 def _artifact_columns(images: Comparison) -> dict[str, Tensor]:
     before, after, gt_mask = (
-        None if mask is None else _inside(mask, images.rim)
+        None if mask is None else inside(mask, images.rim)
         for mask in (images.before, images.after, images.gt_mask)
     )
     assert before is not None
@@ -117,11 +118,6 @@ def _detail_columns(
     if lpips is not None:
         columns |= {f"lpips_{part}": lpips(*given) for part, given in compared.items()}
     return columns
-
-
-def _inside(mask: Tensor, rim: int) -> Tensor:
-    height, width = mask.shape[-2:]
-    return mask[..., rim : height - rim, rim : width - rim]
 
 
 def _defined(value: float) -> float | None:

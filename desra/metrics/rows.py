@@ -9,9 +9,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from desra.metrics.alignment import BORDER, align_masks
+from desra.errors import InputError
 from desra.metrics.detection import MIN_SHARE, OverlapCounts, OverlapScores, overlap_counts
 from desra.regions import label_regions, region_overlaps
+from desra.rim import BORDER, inside
 
 SCORES = ("iou", "precision", "recall", "f1")
 
@@ -26,18 +27,20 @@ def count_row(
     """Counts of one image, by the names of `OverlapCounts`.
 
     Args:
-        mask: detected artifacts, ``(H, W)`` bool, with or without the rim.
+        mask: detected artifacts, ``(H, W)`` bool, see `desra.rim.full_size`.
         gt_mask: labelled artifacts, likewise.
-        border: width of the rim, see `align_masks`.
+        border: pixels on each side that are left out, where nothing can be detected.
         min_share: see `overlap_counts`.
         device: where to count.
 
     Raises:
-        InputError: sizes that do not fit together.
+        InputError: sizes that differ, or nothing within the border.
     """
+    if mask.shape != gt_mask.shape:
+        raise InputError(f"masks of {mask.shape} and {gt_mask.shape}; give masks of one size")
     detected, labelled = (
-        torch.from_numpy(plane.copy()).to(device)[None, None]
-        for plane in align_masks(mask, gt_mask, border)
+        torch.from_numpy(inside(plane, border).copy()).to(device)[None, None]
+        for plane in (mask, gt_mask)
     )
     counts = overlap_counts(detected, labelled, min_share)
     return {name: int(count) for name, count in counts._asdict().items()}

@@ -5,9 +5,10 @@ import cv2
 import numpy as np
 import pytest
 
-from datamodules.artifact_folders import find_artifact_set, read_mask_of
+from datamodules.artifact_folders import find_artifact_set
 from desra.errors import InputError
 from desra.images import write_png
+from desra.rim import read_mask_of
 
 SIZES = {"a": (20, 24), "sub/b": (16, 30)}
 
@@ -98,14 +99,3 @@ def test_labels_may_be_labelme_json_or_doubled(make_artifact_set):
     cv2.imwrite(str(root / "GT-Mask/sub/b.bmp"), np.zeros((64, 120), np.uint8))
     (error,) = find_artifact_set(root).errors
     assert "b.bmp and b.png share one name in" in error
-
-
-def test_masks_without_the_rim_get_it_back(tmp_path):
-    inner = np.random.default_rng(0).random((54, 30)) < 0.5
-    write_png(tmp_path / "mask.png", inner)
-    assert np.array_equal(read_mask_of(tmp_path / "mask.png", (54, 30)), inner)
-    mask = read_mask_of(tmp_path / "mask.png", (64, 40))
-    assert np.array_equal(mask[5:-5, 5:-5], inner)
-    assert mask.sum() == inner.sum()
-    with pytest.raises(InputError, match="30x54 for an image of 42x64"):
-        read_mask_of(tmp_path / "mask.png", (64, 42))

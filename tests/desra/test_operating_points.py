@@ -57,8 +57,8 @@ def test_a_sweep_has_the_scores_of_the_detector_at_each_point():
         top, left = rng.integers(0, 40, 2)
         gt_mask[top : top + 40, left : left + 30] = True
         images.append((distance, gt_mask))
-        inner = torch.from_numpy(gt_mask[5:-5, 5:-5].copy())
-        swept = sweep_thresholds(ArtifactDetector(), distance, None, inner, thresholds, 5)
+        labelled = torch.from_numpy(gt_mask)
+        swept = sweep_thresholds(ArtifactDetector(), distance, None, labelled, thresholds, 5)
         records = json.loads(json.dumps([regions._asdict() for regions in swept]))
         sweep.add(regions_from_record(record) for record in records)
     points = sweep.points()

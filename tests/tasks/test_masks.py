@@ -67,7 +67,7 @@ def test_failed_images_are_counted_and_named(tmp_path, masks):
     assert task.summary["images_not_done"] == 2
     assert task.summary["images"] == 3
     assert rows["cut"]["error"].startswith(f"{pred / 'cut.png'}: ")
-    assert rows["sizes"]["error"].startswith("sizes: detected mask of 40x40 and labelled mask of")
+    assert rows["sizes"]["error"].startswith("sizes: detected mask of 40x40 for an image of 44x40")
     assert rows["sizes"]["iou"] == ""
 
 
@@ -158,4 +158,6 @@ def test_a_picture_of_another_size_is_named(tmp_path, masks):
     write_png(tmp_path / "gan" / "missed.png", np.zeros((80, 100, 3), np.uint8))
     task, rows = evaluate(tmp_path / "out", *masks, {"gan_sr": tmp_path / "gan"})
     assert task.summary["images_not_done"] == 1
-    assert rows["missed"]["error"].startswith("missed: GAN-SR is 100x80 but the masks without rim")
+    assert rows["missed"]["error"].startswith(
+        "missed: detected mask of 40x30 for an image of 100x80"
+    )

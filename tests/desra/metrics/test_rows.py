@@ -56,8 +56,7 @@ def test_the_rim_is_left_out_of_the_counts():
     gt_mask[5:-5, 5] = False
     counts = count_row(mask, gt_mask)
     assert (counts["intersection"], counts["union"]) == (12, 18)
-    assert counts == count_row(mask[5:-5, 5:-5], gt_mask)
-    with pytest.raises(InputError, match="sizes must be equal"):
+    with pytest.raises(InputError, match="give masks of one size"):
         count_row(mask, gt_mask[1:])
 
 
