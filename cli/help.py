@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from omegaconf import OmegaConf
 
@@ -18,53 +19,55 @@ def command_groups(command: str) -> dict[str, list[str]]:
     Args:
         command: the name of a root file of ``conf``, without suffix.
     """
-    groups: dict[str, list[str]] = {}
-    for group in _groups(CONF / f"{command}.yaml"):
-        folder = CONF / group.partition("@")[0]
-        options = sorted(path.stem for path in folder.glob("*.yaml"))
-        groups[group] = [name for name in options if belongs(f"{folder.name}/{name}", command)]
-    return dict(sorted(groups.items()))
+    names = set(groups_of(CONF / f"{command}.yaml"))
+    for task in options("task", command) if "task" in names else []:
+        names |= set(groups_of(CONF / "task" / f"{task}.yaml"))
+    return {name: options(name, command) for name in sorted(names)}
 
 
 def command_groups_text(command: str) -> str:
-    """``${command_groups:COMMAND}``: a line a group, for the template of ``--help``."""
-    return "\n".join(
-        f"{group}: {', '.join(options)}" for group, options in command_groups(command).items()
-    )
+    """``${command_groups:COMMAND}``: a line a group that offers a choice, for ``--help``."""
+    groups = command_groups(command).items()
+    lines = (f"{name}: {', '.join(found)}" for name, found in groups if len(found) > 1)
+    return "\n".join(lines)
 
 
-def belongs(option: str, command: str) -> bool:
-    """Whether an option (``"task/select"``) is one of a command's.
+def options(group: str, command: str) -> list[str]:
+    """The options of a group that belong to a command.
 
-    The options of ``task`` say so at their head: ``python prepare.py task=select …``.
+    Those of ``task`` say so at their head: ``# python prepare.py task=select …``.
 
-    >>> belongs("task/masks", "evaluate"), belongs("task/masks", "prepare")
+    >>> "masks" in options("task", "evaluate"), "masks" in options("task", "prepare")
     (True, False)
     """
-    group, _, name = option.partition("/")
-    if group != "task":
-        return True
-    lines = (CONF / f"{option}.yaml").read_text().splitlines()
-    head = " ".join(line for line in lines if line.startswith("#"))
-    return f"python {command}.py task={name}" in head
+    files = sorted((CONF / group.partition("@")[0]).glob("*.yaml"))
+    return [file.stem for file in files if group != "task" or _names(file, command)]
 
 
-def _groups(path: Path) -> Iterator[str]:
-    """The groups in the defaults of a config, and of those that it takes."""
-    here = path.parent
-    for entry in OmegaConf.load(path).get("defaults") or []:
+def groups_of(path: Path) -> Iterator[str]:
+    """The groups in the defaults list of a config, and in those of the options that it takes."""
+    for entry in _defaults(path):
         if isinstance(entry, str):
-            if entry != "_self_":
-                yield from _groups(here / f"{entry}.yaml")
+            yield from groups_of(path.with_name(f"{entry}.yaml")) if entry != "_self_" else ()
             continue
         ((key, option),) = entry.items()
-        name = str(key).split()[-1]
+        *words, name = str(key).split()
         group, _, package = name.partition("@")
-        folder = CONF / group[1:] if group.startswith("/") else here / group
-        if folder.name == "hydra" or (CONF / "hydra") in folder.parents:
+        folder = CONF / group[1:] if group.startswith("/") else path.parent / group
+        relative = folder.relative_to(CONF).as_posix()
+        if relative.startswith("hydra"):
             continue
-        if "override" not in str(key):
-            relative = folder.relative_to(CONF).as_posix()
-            yield f"{relative}@{package}" if package not in ("", "_global_") else relative
-        if option is not None and (folder / f"{option}.yaml").is_file():
-            yield from _groups(folder / f"{option}.yaml")
+        if "override" not in words:
+            yield f"{relative}@{package}" if package else relative
+        if option is not None and relative != "task":
+            yield from groups_of(folder / f"{option}.yaml")
+
+
+def _defaults(path: Path) -> list[Any]:
+    config: Any = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
+    return (config or {}).get("defaults", [])
+
+
+def _names(file: Path, command: str) -> bool:
+    head = [line for line in file.read_text().splitlines() if line.startswith("#")]
+    return f"python {command}.py task={file.stem}" in " ".join(head)

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from omegaconf import OmegaConf
 
+from cli.help import command_groups_text
+
 
 def sweep_folder() -> Path | None:
     """The folder over all jobs of a sweep; None outside of one."""
@@ -58,3 +60,5 @@ def folder_name(overrides: str) -> str:
 
 
 OmegaConf.register_new_resolver("folder_name", folder_name, replace=True)
+
+OmegaConf.register_new_resolver("command_groups", command_groups_text, replace=True)

@@ -16,63 +16,29 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from cli import failures, resolvers
+from cli import failures
+from cli.help import CONF, command_groups, groups_of, options
+from desra.command import commands
 from desra.images import write_png
 from models.discriminators import UNetDiscriminator
 from models.generators import RRDBNet, load_generator, write_generator
 from tests.conftest import smooth_photo
 
-CONF = Path(resolvers.__file__).resolve().parents[1] / "conf"
+GROUPS = {command: command_groups(command) for command in commands()}
+"""The groups of each entry point, as overrides name them, and their options."""
 
-TRAIN_GROUPS = (
-    *("model", "data", "detector", "segmenter", "callbacks", "trainer", "logger", "hydra"),
-    *("experiment", "hparams_search", "generator@model.generator", "perceptual"),
-)
-GROUPS = {
-    "train": TRAIN_GROUPS,
-    "detect": (
-        *("data", "networks", "detector", "segmenter", "generator", "trainer", "logger", "hydra"),
-    ),
-    "upscale": ("data", "generator", "trainer", "logger", "hydra"),
-    "evaluate": ("task", "trainer", "logger", "hydra"),
-    "annotate": ("annotation@task", "detector", "hydra"),
-    "export": ("detector", "generator", "hydra"),
-}
-"""The groups of each entry point, as overrides name them."""
-
-OF_ENTRY_POINT = {
-    "detect": {"data": {"detection"}, "hydra": {"default"}},
-    "upscale": {"data": {"images"}, "hydra": {"default"}},
-    "annotate": {"hydra": {"default"}},
-    "export": {"hydra": {"default"}},
-    "train": {
-        "data": {"desra_artifacts", "hr_images", "hr_images_sample", "paired_images"},
-        "hydra": {"default"},
-    },
-}
-"""Where an entry point knows not all of a group's options."""
-
-NESTED = {
-    "degradation@data.degradation": ("train", "data=hr_images"),
-    "benchmark": ("evaluate", "task=benchmark"),
-}
-"""Groups of one option: which command and option."""
-
-
-def options(group: str) -> list[str]:
-    return sorted(path.stem for path in (CONF / group.partition("@")[0]).glob("*.yaml"))
+NESTED = ["degradation@data.degradation"]  # of data=hr_images
 
 
 def choices() -> Iterator[tuple[str, str]]:
-    for script, groups in GROUPS.items():
-        for group in groups:
-            known = OF_ENTRY_POINT.get(script, {}).get(group)
-            for option in options(group):
-                if known is None or option in known:
-                    yield script, f"{group}={option}"
-    for group, (script, owner) in NESTED.items():
-        for option in options(group):
-            yield script, f"{owner} {group}={option}"
+    for command, groups in GROUPS.items():
+        for group in groups_of(CONF / f"{command}.yaml"):
+            yield from ((command, f"{group}={option}") for option in groups[group])
+        for task in groups.get("task", []):
+            for group in groups_of(CONF / "task" / f"{task}.yaml"):
+                yield from ((command, f"task={task} {group}={name}") for name in groups[group])
+    for group in NESTED:
+        yield from (("train", f"data=hr_images {group}={name}") for name in options(group, "train"))
 
 
 def composed(script: str, overrides: list[str], output_dir: Path) -> DictConfig:
@@ -108,8 +74,10 @@ def targets(node: Any) -> Iterator[str]:
 def test_no_group_is_forgotten() -> None:
     folders = {path.relative_to(CONF).as_posix() for path in CONF.rglob("*") if path.is_dir()}
     named = {group.partition("@")[0] for groups in GROUPS.values() for group in groups}
-    assert folders == named | {group.partition("@")[0] for group in NESTED}
+    assert folders == named | {"hydra"} | {group.partition("@")[0] for group in NESTED}
     assert {path.stem for path in CONF.glob("*.yaml")} == GROUPS.keys()
+    tasks = [task for groups in GROUPS.values() for task in groups.get("task", [])]
+    assert sorted(tasks) == sorted(path.stem for path in (CONF / "task").glob("*.yaml"))
 
 
 @pytest.mark.parametrize(("script", "choice"), list(choices()))
@@ -148,9 +116,7 @@ RUNS = [
     "model=ldl data=hr_images degradation@data.degradation=realesrgan callbacks=plain "
     "objective=loss/generator",
     "model=realesrgan data=hr_images_sample callbacks=plain objective=loss/generator",
-    "model=mse data=hr_images degradation@data.degradation=one_round callbacks=plain "
-    "objective=loss/generator",
-    *(f"experiment={name}" for name in options("experiment") if name != "learn_detector"),
+    *(f"experiment={name}" for name in options("experiment", "train")),
     "experiment=pretrain_mse_sample generator@model.generator=swinir_sample",
     "experiment=pretrain_mse generator@model.generator=swinir",
     "experiment=pretrain_mse generator@model.generator=srvgg",
@@ -243,14 +209,13 @@ def chosen() -> set[str]:
     return found
 
 
-@pytest.mark.parametrize("group", [*TRAIN_GROUPS, "degradation@data.degradation"])
+@pytest.mark.parametrize("group", [*GROUPS["train"], *NESTED])
 def test_no_option_of_training_is_never_run(group: str, chosen: set[str]) -> None:
     folder = group.partition("@")[0]
     parts = {"artifact_detection", "artifact_validation", "last_checkpoint", "panels"}
     parts |= {"run_report", "weight_export"}  # of callbacks=default
-    known = OF_ENTRY_POINT["train"].get(group)
-    for option in options(folder):
-        if folder == "detector" or (known is not None and option not in known):
+    for option in options(group, "train"):
+        if folder == "detector":
             continue  # detectors have runs of their own in tests/cli
         choice = f"{group}={option}"
         if choice in RUN_ELSEWHERE:
