@@ -16,6 +16,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+import cli.resolvers  # noqa: F401  registers what the configs use
 from cli import failures
 from cli.help import CONF, command_groups, groups_of, options
 from desra.command import commands
