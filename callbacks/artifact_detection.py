@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol, cast
 
 import numpy as np
@@ -17,10 +16,9 @@ from torch import Tensor, nn
 from callbacks.kept_planes import KeptPlanes, deflate, inflate
 from callbacks.ranks import gather
 from datamodules.mask_store import MaskStore, UpdateMode
-from desra.detectors import Detection, Detector
+from desra.detectors import Detector
 from desra.errors import InputError
 from desra.images import quantize
-from desra.metrics.finetuning import Comparison
 from desra.segmenters import Segmenter
 from models.finetuner import GANFinetuner
 from models.upscaler import Upscaler
@@ -40,36 +38,6 @@ class ArtifactData(Protocol):
         """Take over new masks, on every rank the same."""
 
 
-@dataclass
-class ValidatedBatch:
-    """What validation callbacks share of a batch: ``outputs["validated"]`` of a validation step.
-
-    Attributes:
-        keys: of the images.
-        lr: uint8 ``(B, 3, h, w)``.
-        images: both upscalings, the finetuned image, and the masks.
-        after: what the detector found in the finetuned image.
-        labels: semantic classes of GAN-SR, uint8 ``(B, 1, H, W)``, or None.
-        detector: found it.
-        classes: names of the semantic classes by label.
-        rows: a row of figures an image; `callbacks.artifact_validation` adds them.
-    """
-
-    keys: Sequence[str]
-    lr: Tensor
-    images: Comparison
-    after: Detection
-    labels: Tensor | None
-    detector: Detector
-    classes: Sequence[str] = ()
-    rows: Sequence[dict[str, Any]] = ()
-
-    def distance_before(self) -> Tensor:
-        """The distance of GAN-SR, computed when asked for: only pictures need it."""
-        distance = self.detector.distance(self.images.mse_sr, self.images.gan_sr)
-        return self.detector.combined(distance)
-
-
 class ArtifactDetectionCallback(Callback):
     """Detects artifacts with the averaged generator while it is trained.
 
@@ -77,9 +45,6 @@ class ArtifactDetectionCallback(Callback):
     finds goes into the masks of the data, from which the next batches are made. Each rank upscales
     its share; of the masks only those that change travel. The masks are those that ``detect.py``
     makes of the same images as files: outputs are rounded to 8 bits, and labels are GAN-SR's.
-
-    In validation, images are detected before and after finetuning, for the callbacks that come
-    later in the list (``outputs["validated"]``, a `ValidatedBatch`).
 
     Semantic labels are made once an image, of the original GAN-SR, and kept, deflated, by the rank
     whose share the image is in.
@@ -115,8 +80,7 @@ class ArtifactDetectionCallback(Callback):
         self.detector, self.segmenter = detector, segmenter
         self.every_n_steps, self.every_n_epochs, self.mode = every_n_steps, every_n_epochs, mode
         self._renewals = 0
-        # Training and validation images may have keys in common.
-        self._training_labels, self._labels, self._before = (KeptPlanes() for _ in range(3))
+        self._labels = KeptPlanes()
         self._pace = _Pace()
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -194,7 +158,7 @@ class ArtifactDetectionCallback(Callback):
                 batch[role].to(pl_module.device, non_blocking=True)
                 for role in ("lr", "mse_sr", "gan_sr")
             )
-            labels = self._labels_of(gan_sr, batch["keys"], self._training_labels)
+            labels = self._labels_of(gan_sr, batch["keys"])
             mask = self.detector(mse_sr, quantize(upscaler(lr.float() / 255)), labels).mask
             yield from zip(batch["keys"], mask[:, 0].cpu().numpy(), strict=True)
 
@@ -226,45 +190,8 @@ class ArtifactDetectionCallback(Callback):
                 100 * figures["masks/share_of_epoch"] if epoch else 0,
             )
 
-    # Validation
-
-    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Put the detector and the segmenter where the generator is."""
-        self._to(pl_module.device)
-
-    def on_validation_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        outputs: Any,
-        batch: Mapping[str, Any],
-        batch_idx: int,
-        dataloader_idx: int = 0,
-    ) -> None:
-        """Detect before and after, and hand it on as ``outputs["validated"]``."""
-        keys = batch["keys"]
-        mse_sr, gan_sr = quantize(batch["mse_sr"]), quantize(batch["gan_sr"])
-        finetuned = quantize(outputs["finetuned"])
-        labels = self._labels_of(gan_sr, keys, self._labels)
-        before = self._before.get(keys, lambda: self.detector(mse_sr, gan_sr, labels).mask)
-        assert before is not None
-        after = self.detector(mse_sr, finetuned, labels)
-        images = Comparison(
-            mse_sr,
-            gan_sr,
-            finetuned,
-            before.to(gan_sr.device),
-            after.mask,
-            batch.get("gt_mask"),
-            self.detector.rim,
-        )
-        outputs["validated"] = ValidatedBatch(
-            *(keys, quantize(batch["lr"]), images, after, labels),
-            *(self.detector, self.segmenter.classes),
-        )
-
-    def _labels_of(self, gan_sr: Tensor, keys: Sequence[str], kept: KeptPlanes) -> Tensor | None:
-        labels = kept.get(keys, lambda: self.segmenter(gan_sr, keys))
+    def _labels_of(self, gan_sr: Tensor, keys: Sequence[str]) -> Tensor | None:
+        labels = self._labels.get(keys, lambda: self.segmenter(gan_sr, keys))
         return None if labels is None else labels.to(gan_sr.device)
 
     def _to(self, device: torch.device) -> None:

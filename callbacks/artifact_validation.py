@@ -1,73 +1,109 @@
-"""Validation metrics of finetuning: artifacts removed and added, detail kept."""
+"""Validation of a finetuning: artifacts removed and added, detail kept, the truth come nearer."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 from lightning import Callback, LightningModule, Trainer
+from lightning.pytorch.trainer.states import TrainerFn
+from torch import Tensor
 
-from callbacks.artifact_detection import ValidatedBatch
-from desra.errors import InputError
-from desra.metrics.detail import BACKBONES, Backbone, RegionLPIPS
-from desra.metrics.finetuning import FinetuningScores, compare
+from callbacks.kept_planes import KeptPlanes
+from callbacks.result_choice import ResultChoice
+from desra.detectors import Detector
+from desra.images import quantize
+from desra.judge import Judge, Judged
+from desra.metrics.detail import Backbone
+from desra.metrics.finetuning import FinetuningScores, doubt
+from desra.segmenters import Segmenter
 from models.finetuner import GANFinetuner
 
 log = logging.getLogger(__name__)
 
 
+class Viewer(Protocol):
+    """What shows judged images: panels, the page."""
+
+    def begin(self, trainer: Trainer) -> None:
+        """A validation begins."""
+
+    def add(self, trainer: Trainer, judged: Judged) -> None:
+        """A batch was judged."""
+
+    def finish(self, trainer: Trainer, module: GANFinetuner) -> None:
+        """The validation is over; called on every rank."""
+
+
 class ArtifactValidation(Callback):
-    """Logs the figures of `desra.metrics.finetuning.FinetuningScores` at each validation.
+    """Judges every validation image before and after finetuning, and logs the figures.
 
-    They are ``artifact_share/{before,after}``, ``removal_rate``, ``addition_rate``, where images
-    are labelled ``detection/…`` and ``residual/…`` (IoU, precision, recall, F1 of the detector on
-    GAN-SR and on the finetuned images), and against MSE-SR inside the known artifacts and GAN-SR
-    outside them ``psnr/{inside,outside}`` and ``lpips/{inside,outside}``. They are the same under
-    any number of ranks.
+    They are those of `desra.metrics.finetuning.FinetuningScores`: shares of artifacts, rates of
+    removal and addition, where images are labelled ``detection/…`` and ``residual/…``, against
+    MSE-SR inside the known artifacts and GAN-SR outside them ``psnr/{inside,outside}`` and
+    ``lpips/{inside,outside}``, and where the true image is known ``truth/…``. They are the same
+    under any number of ranks. The validation after training is of the run's result; if the detector
+    is satisfied with it and the truth is not, a line says so.
 
-    The rows of the images are handed on to later callbacks (`ValidatedBatch.rows`).
+    Labels of the segmenter and masks of GAN-SR are made once an image and kept, deflated, by the
+    rank whose share the image is in.
 
     Args:
+        detector: compares the upscalings.
+        segmenter: labels the pixels of GAN-SR.
         lpips: backbone of LPIPS, or None to leave it out. Where its weights cannot be had, the run
             goes on without, says so, and has it in its hyper-parameters.
+        others: further detectors, by name, that look at images before and after.
+        choice: chooses the run's result, or None for the last EMA state.
+        panels: shows images as they change.
+        report: writes the page of the result.
 
     Raises:
         InputError: a backbone that is not known.
     """
 
-    def __init__(self, lpips: Backbone | None = "alex") -> None:
-        if lpips is not None and lpips not in BACKBONES:
-            raise InputError(
-                f"callbacks.artifact_validation.lpips={lpips}: give {', '.join(BACKBONES)} or null"
-            )
-        self.backbone = lpips
-        self.lpips: RegionLPIPS | None = None
-        self.scores = FinetuningScores()
+    def __init__(
+        self,
+        detector: Detector,
+        segmenter: Segmenter,
+        lpips: Backbone | None = "alex",
+        others: Mapping[str, Detector] | None = None,
+        choice: ResultChoice | None = None,
+        panels: Viewer | None = None,
+        report: Viewer | None = None,
+    ) -> None:
+        self.judge = Judge(detector, segmenter, lpips, others)
+        self.choice = choice
+        self.viewers = [viewer for viewer in (panels, report) if viewer is not None]
+        self.scores = FinetuningScores(list(others or {}))
+        self._labels, self._before = KeptPlanes(), KeptPlanes()
         self._prepared = False
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Have the weights of LPIPS, or say that they are missing; once for all stages."""
-        if self.backbone is None or self._prepared:
+        """Have what detectors and LPIPS need, or say what is missing; once for all stages."""
+        if self.choice is not None:
+            self.choice.setup(cast(GANFinetuner, pl_module))
+        if self._prepared:
             return
         self._prepared = True
-        missing = None
-        try:
-            self.lpips = RegionLPIPS(self.backbone)
-        except InputError as error:
-            missing = str(error)
-        if not trainer.strategy.reduce_boolean_decision(self.lpips is not None, all=True):
-            self.lpips = None
-            missing = missing or "its weights are missing on another machine of this run"
+        judge = self.judge
+        judge.prepare()
+        if judge.backbone is None:
+            return
+        if not trainer.strategy.reduce_boolean_decision(judge.lpips is not None, all=True):
+            judge.lpips = None
+            missing = judge.missing or "its weights are missing on another machine of this run"
             pl_module.save_hyperparameters({"lpips": f"left out: {missing}"})
             if trainer.is_global_zero:
                 log.warning("validating without LPIPS: %s", missing)
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Begin anew, where the generator is."""
+        self.judge.to(pl_module.device)
         self.scores.to(pl_module.device).reset()
-        if self.lpips is not None:
-            self.lpips.to(pl_module.device)
+        for viewer in self.viewers:
+            viewer.begin(trainer)
 
     def on_validation_batch_end(
         self,
@@ -78,37 +114,61 @@ class ArtifactValidation(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Add the images of a batch.
-
-        Raises:
-            InputError: nothing was detected in them, as no `ArtifactDetectionCallback` came before.
-        """
-        validated = validated_of(outputs, "artifact_validation")
-        rows = compare(validated.images, self.lpips)
-        for row in rows:
+        """Judge the images of a batch."""
+        judged = self.judged(batch, quantize(outputs["finetuned"]))
+        for row in judged.rows:
             self.scores.update(row)
-        validated.rows = [
-            {"image": key, **row} for key, row in zip(validated.keys, rows, strict=True)
-        ]
+        for viewer in self.viewers:
+            viewer.add(trainer, judged)
+
+    def judged(self, batch: Mapping[str, Any], finetuned: Tensor, *, brief: bool = False) -> Judged:
+        """A validation batch (uint8, or float in [0, 1]) beside its finetuned images, uint8."""
+        keys = batch["keys"]
+        lr, mse_sr, gan_sr = (quantize(batch[role]) for role in ("lr", "mse_sr", "gan_sr"))
+        device = gan_sr.device
+        labels = self._labels.get(keys, lambda: self.judge.segmenter(gan_sr, keys))
+        labels = None if labels is None else labels.to(device)
+        before = self._before.get(keys, lambda: self.judge.detector(mse_sr, gan_sr, labels).mask)
+        assert before is not None
+        truth = batch.get("hr")
+        return self.judge(
+            *(keys, lr, mse_sr, gan_sr, finetuned),
+            gt_mask=batch.get("gt_mask"),
+            truth=None if truth is None else quantize(truth),
+            labels=labels,
+            before=before.to(device),
+            brief=brief,
+        )
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Log the figures; undefined ones (0/0) are NaN."""
+        """Log the figures; undefined ones (0/0) are NaN. Let the result be chosen."""
         figures = self.scores.compute()  # the same on every rank
         pl_module.log_dict({name: value.float() for name, value in figures.items()}, sync_dist=True)
         # Lightning takes the figure "step" for the place on the axis. Its own is the number of the
         # last batch, which cannot tell before the first step from after it.
         pl_module.log("step", float(cast(GANFinetuner, pl_module).batches_seen), sync_dist=True)
+        numbers = {name: float(value) for name, value in figures.items()}
+        if trainer.state.fn == TrainerFn.FITTING:
+            if self.choice is not None:
+                self.choice.consider(trainer, cast(GANFinetuner, pl_module), numbers, self.judged)
+        elif trainer.global_step and trainer.is_global_zero and (said := doubt(numbers)):
+            log.warning("%s", said)
 
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Show what was judged."""
+        for viewer in self.viewers:
+            viewer.finish(trainer, cast(GANFinetuner, pl_module))
 
-def validated_of(outputs: Any, name: str) -> ValidatedBatch:
-    """What `ArtifactDetectionCallback` handed on.
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Make the chosen weights the module's result."""
+        if self.choice is not None:
+            self.choice.apply(trainer, cast(GANFinetuner, pl_module))
 
-    Raises:
-        InputError: it did not come before the callback called ``name``.
-    """
-    if "validated" not in outputs:
-        raise InputError(
-            f"callbacks.{name} needs callbacks.artifact_detection before it; compose callbacks as "
-            "conf/callbacks/default.yaml does"
-        )
-    return outputs["validated"]
+    def state_dict(self) -> dict[str, Any]:
+        """The choice so far."""
+        return self.choice.state_dict() if self.choice is not None else {}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on with the choice so far."""
+        if self.choice is not None and state_dict:
+            self.choice.load_state_dict(state_dict)

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
 import torch
-from lightning import Callback, LightningModule, Trainer
+from lightning import Trainer
 from lightning.pytorch.loggers import TensorBoardLogger, WandbLogger
 from numpy.typing import NDArray
 
-from callbacks.artifact_detection import ValidatedBatch
-from callbacks.artifact_validation import validated_of
 from callbacks.ranks import gather_rows
 from desra.images import write_png
+from desra.judge import Judged
 from desra.pseudo_gt import compose
 from desra.regions import label_regions
 from desra.report.style import colourise, outline_style
@@ -32,7 +31,7 @@ class _Chosen(NamedTuple):
     panel: NDArray[np.uint8]
 
 
-class PicturePanels(Callback):
+class PicturePanels:
     """A panel for each of the validation images with the most artifacts, at each validation.
 
     A panel shows, around the image's largest artifact and pixel by pixel: LR, MSE-SR, GAN-SR with
@@ -54,31 +53,22 @@ class PicturePanels(Callback):
         self._known: set[str] | None = None  # after the first validation, which images those are
         self._rows: list[dict[str, Any]] = []
 
-    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def begin(self, trainer: Trainer) -> None:
         """Begin anew."""
         self._chosen, self._rows = [], []
 
-    def on_validation_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        outputs: Any,
-        batch: Mapping[str, Any],
-        batch_idx: int,
-        dataloader_idx: int = 0,
-    ) -> None:
+    def add(self, trainer: Trainer, judged: Judged) -> None:
         """Make the panels of those images of a batch that have more artifacts than others had."""
-        validated = validated_of(outputs, "panels")
-        self._rows += validated.rows
+        self._rows += judged.rows
         if not trainer.is_global_zero or self.images < 1:
             return
-        areas = validated.images.before.flatten(1).sum(1).tolist()
+        areas = judged.images.before.flatten(1).sum(1).tolist()
         distance = None
-        for index, (key, area) in enumerate(zip(validated.keys, areas, strict=True)):
+        for index, (key, area) in enumerate(zip(judged.keys, areas, strict=True)):
             if not self._wanted(key, area):
                 continue
-            distance = validated.distance_before() if distance is None else distance
-            panel = make_panel(validated, distance, index, self.side)
+            distance = judged.distance_before() if distance is None else distance
+            panel = make_panel(judged, distance, index, self.side)
             self._chosen.append(_Chosen(area, key, panel))
             self._chosen.sort(key=lambda chosen: (-chosen.area, chosen.key))
             del self._chosen[self.images :]
@@ -88,7 +78,7 @@ class PicturePanels(Callback):
             return key in self._known
         return len(self._chosen) < self.images or area > self._chosen[-1].area
 
-    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def finish(self, trainer: Trainer, module: GANFinetuner) -> None:
         """Write the panels and give them to the loggers."""
         rows = gather_rows(self._rows)
         self._known = {chosen.key for chosen in self._chosen} if self._chosen else self._known
@@ -97,7 +87,7 @@ class PicturePanels(Callback):
         for chosen in self._chosen:
             name = f"{trainer.global_step:06d}.png"
             write_png(self.folder / chosen.key / name, chosen.panel)
-        step = cast(GANFinetuner, pl_module).batches_seen  # the step of Lightning's own figures
+        step = module.batches_seen  # the step of Lightning's own figures
         for logger in trainer.loggers:
             if isinstance(logger, TensorBoardLogger):
                 for _, key, panel in self._chosen:
@@ -123,21 +113,21 @@ class PicturePanels(Callback):
 
 
 def make_panel(
-    validated: ValidatedBatch, distance_before: torch.Tensor, index: int, side: int
+    judged: Judged, distance_before: torch.Tensor, index: int, side: int
 ) -> NDArray[np.uint8]:
     """The panel of one image of a batch, ``(H, W, 3)`` uint8 RGB.
 
     Args:
-        validated: the batch.
+        judged: the batch.
         distance_before: texture distance of GAN-SR, ``(B, 1, H, W)``.
         index: of the image in it.
         side: see `PicturePanels`.
     """
-    images = validated.images
+    images = judged.images
     one = slice(index, index + 1)
     pseudo_gt = compose(images.mse_sr[one], images.gan_sr[one], images.before[one])
     before, after = (_plane(mask[one]) for mask in (images.before, images.after))
-    lr = _pixels(validated.lr[one])
+    lr = _pixels(judged.lr[one])
     height, width = before.shape
     window = _window(images.before[index, 0], side)
     gan_sr, finetuned = _pixels(images.gan_sr[one]), _pixels(images.finetuned[one])
@@ -150,7 +140,7 @@ def make_panel(
         "finetuned": finetuned,
         "finetuned, artifacts": _outlined(finetuned, after, "After"),
         "difference before": _heat(distance_before[one]),
-        "difference after": _heat(validated.after.distance[one]),
+        "difference after": _heat(judged.after.distance[one]),
     }
     return _grid({name: pixels[window] for name, pixels in tiles.items()})
 

@@ -19,7 +19,8 @@ SUFFIXES = (".pth", ".safetensors")
 
 
 class WeightExport(Callback):
-    """Writes the averaged generator at the end of training, as ``.pth`` and as ``.safetensors``.
+    """Writes the run's result at the end of training, as ``.pth`` and as ``.safetensors``: the
+    weights that `callbacks.result_choice` chose, or else the averaged generator.
 
     The ``.pth`` has the layout of the file that the generator came from, so that whatever loads
     that loads this. Both say in their metadata what they were finetuned from and how. A W&B logger
@@ -44,7 +45,10 @@ class WeightExport(Callback):
         paths = [self.folder / f"{name}{suffix}" for suffix in SUFFIXES]
         for path in paths:
             write_generator(
-                path, module.generator, ema=module.ema, metadata=_metadata(module, trainer, source)
+                path,
+                module.generator,
+                ema=module.result,
+                metadata=_metadata(module, trainer, source),
             )
         log.info("finetuned weights: %s", " and ".join(str(path) for path in paths))
         for logger in trainer.loggers:
@@ -66,6 +70,7 @@ def _metadata(module: GANFinetuner, trainer: Trainer, source: str) -> dict[str, 
         "losses": settings,
         "learning_rate": module.hparams["learning_rate"],
         "ema_decay": module.hparams["ema_decay"],
+        **({"result": module.result_record} if module.result_record else {}),
     }
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
-from lightning import Callback, LightningModule, Trainer, seed_everything
+from lightning import LightningModule, Trainer, seed_everything
 from omegaconf import DictConfig
 from rich.console import Console
 from rich.table import Table
@@ -28,22 +28,12 @@ from desra.report.before_after import figure_text
 Figures = dict[str, float]
 
 
-class NewestValidation(Callback):
-    """Knows at which iteration the newest validation was."""
-
-    def __init__(self) -> None:
-        self.step = -1
-
-    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Remember it."""
-        self.step = trainer.global_step
-
-
 def train(config: DictConfig) -> float:
     """Fit ``config.model`` to ``config.data`` on ``config.trainer``; the value of its objective.
 
-    The figures of validation are taken before the first iteration, every so many, and after the
-    last; those at the end are written to ``summary.json``, which tables of sweeps are made from.
+    The figures of validation are taken before the first iteration, every so many, and at the end
+    of the run's result; those are written to ``summary.json``, which tables of sweeps are made
+    from.
 
     Returns:
         the figure called ``config.objective``; NaN if there is none, outside of a sweep.
@@ -56,10 +46,9 @@ def train(config: DictConfig) -> float:
     model = instantiate(config.model)
     callbacks = [instantiate(node) for node in config.callbacks.values()]
     loggers = [instantiate(node) for node in config.logger.values()]
-    newest = NewestValidation()
     trainer: Trainer = instantiate(
         config.trainer,
-        callbacks=[*callbacks, newest, RunProgress()],
+        callbacks=[*callbacks, RunProgress()],
         logger=loggers,
         enable_progress_bar=False,
     )
@@ -70,9 +59,7 @@ def train(config: DictConfig) -> float:
         if not config.objective.startswith("loss/"):
             _check_objective(config.objective, first)
     trainer.fit(model, data, ckpt_path=config.ckpt_path)
-    last = _figures(trainer)
-    if newest.step != trainer.global_step:
-        last |= _validate(trainer, model, data)
+    last = _figures(trainer) | _validate(trainer, model, data)  # of the result
     output_dir = Path(HydraConfig.get().runtime.output_dir)
     if trainer.is_global_zero:
         _write_summary(output_dir, trainer.global_step, last)

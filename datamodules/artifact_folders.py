@@ -19,6 +19,7 @@ _ROLES = {
     **dict.fromkeys(IMAGE_ROLES, Role()),
     "mask": Role(kind="mask", required=False),
     "gt_mask": Role(kind="label", required=False),
+    "hr": Role(required=False),
 }
 
 
@@ -28,7 +29,8 @@ class ArtifactTuple:
 
     Attributes:
         key: relative path without suffix.
-        paths: the files of ``lr``, ``mse_sr``, ``gan_sr`` and, where there, ``mask``, ``gt_mask``.
+        paths: the files of ``lr``, ``mse_sr``, ``gan_sr`` and, where there, ``mask``, ``gt_mask``,
+            ``hr`` (the true image, which only validation and evaluation compare with).
         lr_size: height and width of LR; those of the upscalings are ``scale`` times as large.
         scale: the upscaling factor.
     """
@@ -68,8 +70,8 @@ def find_artifact_set(
     """Match the folders of an artifact set and check the sizes of what they hold (headers only).
 
     Args:
-        root: holds the folders ``LR``, ``MSE-SR``, ``GAN-SR`` and perhaps ``DeSRA-Mask`` and
-            ``GT-Mask``, or one folder a method that holds them.
+        root: holds the folders ``LR``, ``MSE-SR``, ``GAN-SR`` and perhaps ``DeSRA-Mask``,
+            ``GT-Mask`` and ``HR``, or one folder a method that holds them.
         method: which method's, where ``root`` holds several.
         folder_names: role to folder name.
 
@@ -103,6 +105,11 @@ def _read_tuple(match: Match) -> ArtifactTuple:
         raise InputError(
             f"{match.key}: LR is {_text(lr)}, MSE-SR {_text(mse_sr)}, GAN-SR {_text(gan_sr)}; the "
             "upscalings must be of one size, a whole multiple of LR's"
+        )
+    if "hr" in paths and (hr := image_size(paths["hr"])) != gan_sr:
+        raise InputError(
+            f"{match.key}: HR is {_text(hr)}, GAN-SR {_text(gan_sr)}; the true image must be of "
+            "the upscalings' size"
         )
     return ArtifactTuple(match.key, paths, lr, scale)
 

@@ -115,7 +115,8 @@ class WholeImages(Dataset[dict[str, Any]]):
     Args:
         sides: what to serve; a tuple without a mask gets an empty one.
         images: where the images come from.
-        batch_size: at most so many images of one size, all labelled or none, in a batch.
+        batch_size: at most so many images of one size, alike in whether they are labelled and
+            whether the truth is known, in a batch.
     """
 
     def __init__(
@@ -126,9 +127,10 @@ class WholeImages(Dataset[dict[str, Any]]):
         self.groups = self._group(batch_size)
 
     def _group(self, batch_size: int) -> list[list[int]]:
-        alike: dict[tuple[Size, bool], list[int]] = {}
+        alike: dict[tuple[Size, bool, bool], list[int]] = {}
         for number, (side, item) in enumerate(self.items):
-            alike.setdefault((item.lr_size, item.key in side.labels), []).append(number)
+            kind = (item.lr_size, item.key in side.labels, "hr" in item.paths)
+            alike.setdefault(kind, []).append(number)
         return sorted(
             numbers[first : first + batch_size]
             for numbers in alike.values()
@@ -138,17 +140,19 @@ class WholeImages(Dataset[dict[str, Any]]):
     @property
     def paths(self) -> list[Path]:
         """All image files."""
-        return [item.paths[role] for _, item in self.items for role in IMAGE_ROLES]
+        roles = (*IMAGE_ROLES, "hr")
+        return [item.paths[role] for _, item in self.items for role in roles if role in item.paths]
 
     def __len__(self) -> int:
         return len(self.groups)
 
     def __getitem__(self, place: int) -> dict[str, Any]:
-        """One batch: images, ``mask``, ``index``, ``keys``, and ``gt_mask`` if labelled."""
+        """One batch: images, ``mask``, ``index``, ``keys``; ``gt_mask``, ``hr`` where known."""
         chosen = [self.items[number] for number in self.groups[place]]
         batch: dict[str, Any] = {
             role: _stack([self.images[item.paths[role]] for _, item in chosen])
-            for role in IMAGE_ROLES
+            for role in (*IMAGE_ROLES, "hr")
+            if role in chosen[0][1].paths
         }
         batch["mask"] = torch.stack([_mask(side.masks, item) for side, item in chosen])
         if chosen[0][1].key in chosen[0][0].labels:

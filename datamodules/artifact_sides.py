@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -48,7 +48,8 @@ class ArtifactSide:
         return [
             (item.paths[role], item.lr_size if role == "lr" else item.sr_size)
             for item in self.tuples
-            for role in IMAGE_ROLES
+            for role in (*IMAGE_ROLES, "hr")
+            if role in item.paths
         ]
 
 
@@ -70,6 +71,10 @@ def find_sides(
     """
     needed = _MASK_ROLES[mask_source]
     train, val, left_out = _find_tuples(root, method, folder_names, rule)
+    train = [  # training does not look at the truth
+        replace(item, paths={role: path for role, path in item.paths.items() if role != "hr"})
+        for item in train
+    ]
     problems = [
         f"{item.key}: no {mask_source} mask; make it with detect.py or by hand, or give "
         "data.mask_required=false to begin with an empty one"
@@ -144,6 +149,7 @@ def summary(
     table.add_row("masks with artifacts", *(_count(side.masks) for side in sides))
     table.add_row("artifact share", *(_share(side.masks) for side in sides))
     table.add_row("labelled", *(str(len(side.labels)) for side in sides))
+    table.add_row("with the true image", "", str(sum("hr" in item.paths for item in val.tuples)))
     table.add_row("LR/HR pairs mixed in", str(pairs), "")
     table.add_row("scale", f"×{train.tuples[0].scale}", "")
     table.add_row("kept in memory", f"{images.kept_bytes / 1e9:.2f} GB", "")

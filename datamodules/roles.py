@@ -25,6 +25,7 @@ FOLDER_NAMES: dict[str, str] = {
     "gan_sr": "GAN-SR",
     "mask": "DeSRA-Mask",
     "gt_mask": "GT-Mask",
+    "hr": "HR",
 }
 """Of the released dataset, which detect.py leaves and train.py reads."""
 
@@ -34,6 +35,7 @@ _SETTINGS = {
     "gan_sr": "gan_root=DIR (or gan_weights=NAME_OR_FILE with lr_root=DIR, to make it)",
     "mask": "pred_root=DIR (detected masks, detect.py's DeSRA-Mask)",
     "gt_mask": "gt_root=DIR (labels, mask images or LabelMe's JSON)",
+    "hr": "the folder HR of an artifact set (true images)",
 }
 """What gives a role its folder, in the words of the command line."""
 

@@ -148,7 +148,10 @@ class GANFinetuner(LightningModule):
         self.accumulate, self.feather = accumulate, feather
         self.batches_seen = 0
         self._losses: dict[str, Tensor] = {}
-        self._upscalers: list[Upscaler] = []  # in a list, so that its weights are in no checkpoint
+        # In lists, so that their weights are in no checkpoint.
+        self._upscalers: list[Upscaler] = []
+        self._result: list[nn.Module] = []
+        self.result_record: dict[str, Any] = {}
         self._restored_gradients: dict[str, Tensor] = {}
 
     # --- set-up -----------------------------------------------------------------------------------
@@ -336,8 +339,22 @@ class GANFinetuner(LightningModule):
     # --- validation -------------------------------------------------------------------------------
 
     def on_validation_start(self) -> None:
-        """Make ready to upscale with the averaged generator as it is now."""
-        self._upscalers = [Upscaler(self.ema.module)]
+        """Make ready to upscale with the averaged generator as it is now, or the run's result."""
+        self._upscalers = [Upscaler(self.result)]
+
+    @property
+    def result(self) -> nn.Module:
+        """The network that the run is for: the chosen one if there is one, else the EMA."""
+        return self._result[0] if self._result else self.ema.module
+
+    def set_result(self, network: nn.Module, record: Mapping[str, Any]) -> None:
+        """Take a network as the run's result, to be validated and exported.
+
+        Args:
+            network: of the generator's architecture.
+            record: how it was chosen, for the metadata of the exported files.
+        """
+        self._result, self.result_record = [network], dict(record)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """The averaged generator's output as ``finetuned``; callbacks measure and show it.

@@ -1,63 +1,58 @@
-"""The artifact set of the sample: crops of photos, degraded beyond what training has seen."""
+"""The artifact set of the sample: crops of photos, degraded so that the generator fails on them."""
 
 from __future__ import annotations
 
 import csv
 from pathlib import Path
 
+import cv2
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from datamodules.degradations import BlurKernels, Degradation, Resize, Round
-from desra.detectors import ArtifactDetector
-from desra.files import find_images, write_text
+from desra.files import atomic_path, find_images, write_text
 from desra.images import read_rgb, to_tensor, to_uint8, write_png
 from desra.masks import read_mask_image
-from desra.texture import texture_distance
-from samples.photos import PHOTOS
+from desra.metrics.truth import structural_artifacts
+from samples.photos import PHOTOS, Photo
 
 SCALE = 4
-CROP = 128
+CROP = 192
 """Side of a crop of a photo, in pixels; LR has a quarter of it."""
-CANDIDATES = 12
+CANDIDATES = 18
 """Crops of a photo that are upscaled; those with the most artifacts become part of the set ..."""
-LARGEST_SHARE = 0.35
-"""... unless artifacts are more than this part of them: then there is little image left."""
-KEPT, KEPT_HELD_OUT = 2, 4
-"""Crops of a photo in the set, by whether it trains or validates."""
-MIN_AREA = 200
-"""Pixels that a region must exceed; the release's 4000 are a quarter of such a crop."""
-FOLDERS = ("LR", "MSE-SR", "GAN-SR", "DeSRA-Mask")
+LARGEST_SHARE = 0.4
+"""... unless artifacts are more than this part of them: then there is little image left ..."""
+SMALLEST_SHARE = 0.03
+"""... or less than this."""
+MIN_AREA = 600
+"""Pixels that a region must exceed; the release's 4000 are a ninth of such a crop."""
 
 _AS_IT_IS = Resize(probabilities=(0, 0, 1))
 
-
-def _out_of_range(blur: tuple[float, float], noise: tuple[float, float]) -> Degradation:
-    """Blur (σ in pixels of HR), averaging to a quarter, noise (σ in levels) and good JPEG."""
-    return Degradation(
-        scale=SCALE,
-        first=Round(
-            blur=BlurKernels(sigma=blur),
-            resize=_AS_IT_IS,
-            gaussian_probability=1.0,
-            gaussian=(0.0, 0.0),
-            jpeg=(100.0, 100.0),
-        ),
-        second=Round(
-            blur_probability=0.0,
-            resize=_AS_IT_IS,
-            gaussian_probability=1.0,
-            gaussian=noise,
-            jpeg=(85.0, 98.0),
-        ),
-        final_sinc_probability=0.0,
-    )
-
-
-# Training has blur of σ 0.2 to 3, noise of σ 1 to 20 and JPEG of quality 35 to 95
-# (conf/data/hr_images_sample.yaml): these have more noise, or next to no blur and noise.
-OUT_OF_RANGE = (_out_of_range((0.1, 0.6), (22.0, 34.0)), _out_of_range((0.1, 0.2), (0.0, 1.0)))
+# The generator was made for drawings: of noise in photos it makes worms, of JPEG's blocks smears.
+NOISE = Degradation(
+    scale=SCALE,
+    first=Round(
+        blur=BlurKernels(sigma=(0.2, 1.0)),
+        resize=_AS_IT_IS,
+        gaussian_probability=1.0,
+        gaussian=(0.0, 0.0),
+        jpeg=(100.0, 100.0),
+    ),
+    second=Round(
+        blur_probability=0.0,
+        resize=_AS_IT_IS,
+        gaussian_probability=1.0,
+        gaussian=(10.0, 25.0),
+        jpeg=(80.0, 95.0),
+    ),
+    final_sinc_probability=0.0,
+)
+DEGRADATIONS = (NOISE, NOISE, Degradation(scale=SCALE))
+"""Noise (σ 10 to 25 levels) for two crops of three, Real-ESRGAN's degradations for the third."""
 
 
 def write_candidates(
@@ -77,79 +72,85 @@ def write_candidates(
             top, left = (int(places.integers(side - CROP + 1)) for side in photo.shape[:2])
             hr = photo[top : top + CROP, left : left + CROP]
             batch_number = number * candidates + index
-            degrade = OUT_OF_RANGE[index % len(OUT_OF_RANGE)]
+            degrade = DEGRADATIONS[index % len(DEGRADATIONS)]
             lr = degrade(to_tensor(hr), seed, batch_number, [batch_number])
             name = f"{Path(key).name}_{index}.png"
             write_png(output_dir / "HR" / name, hr)
             write_png(output_dir / "LR" / name, to_uint8(lr))
 
 
-def chosen_keys(table: Path, kept: int = KEPT) -> dict[str, list[str]]:
+def chosen_keys(table: Path, more: int = 0) -> dict[Photo, list[str]]:
     """The keys of each photo with the most artifacts in ``artifacts.csv``, but not too many.
 
     Args:
         table: what ``detect.py`` left.
-        kept: crops of each training photo.
+        more: crops of each training photo beyond `Photo.crops`.
     """
     with table.open(newline="", encoding="utf-8") as file:
         rows = [row for row in csv.DictReader(file) if not row["error"]]
     shares = {row["image"]: float(row["artifact_share"]) for row in rows}
-    ranked = sorted(shares, key=lambda key: (shares[key] > LARGEST_SHARE, -shares[key], key))
-    chosen: dict[str, list[str]] = {}
+    usable = [key for key, share in shares.items() if SMALLEST_SHARE <= share <= LARGEST_SHARE]
+    chosen: dict[Photo, list[str]] = {}
     for photo in PHOTOS:
-        of_photo = [key for key in ranked if key.rsplit("_", 1)[0] == photo.name]
-        chosen[photo.name] = of_photo[: KEPT_HELD_OUT if photo.held_out else kept]
+        of_photo = [key for key in usable if key.rsplit("_", 1)[0] == photo.name]
+        of_photo.sort(key=lambda key: (-shares[key], key))
+        chosen[photo] = of_photo[: photo.crops + more * (photo.side == "train")]
     return chosen
 
 
-def derived_label(
-    hr: Tensor, mse_sr: Tensor, gan_sr: Tensor, threshold: float = 0.7, min_area: int = MIN_AREA
-) -> Tensor:
-    """Where GAN-SR's texture departs from the truth's while MSE-SR's does not.
+def write_set(candidates: Path, detected: Path, output_dir: Path, more: int = 0) -> None:
+    """Copy the chosen crops in the release's layout, label them, and list those to validate on.
 
-    D(HR, GAN-SR) counts only where D(HR, MSE-SR) reaches the threshold: where both outputs lack the
-    photo's texture, neither is at fault. What is left becomes regions as in the detector.
-
-    Args:
-        hr: the true image, ``(1, 3, H, W)`` uint8.
-        mse_sr: likewise.
-        gan_sr: likewise.
-        threshold: a distance below it is a departure.
-        min_area: a region needs more pixels than this.
-
-    Returns:
-        ``(1, 1, H, W)`` bool.
-    """
-    gan_distance = texture_distance(hr, gan_sr)
-    mse_departs = texture_distance(hr, mse_sr) < threshold
-    detector = ArtifactDetector(threshold, min_area)
-    return detector.from_distance(gan_distance.masked_fill(mse_departs, 1.0)).mask
-
-
-def write_set(candidates: Path, detected: Path, output_dir: Path, kept: int = KEPT) -> None:
-    """Copy the chosen crops in the release's layout, label them, and list those held out.
+    Images are lossless WebP, a quarter smaller than PNG.
 
     Args:
         candidates: what `write_candidates` left.
         detected: what ``detect.py`` made of its LR, with the inputs in it.
-        output_dir: gets ``LR MSE-SR GAN-SR DeSRA-Mask GT-Mask`` and, beside it, ``val.txt``.
-        kept: crops of each training photo.
+        output_dir: gets ``artifacts/`` to train and validate on, ``test/`` to judge on, each with
+            ``LR MSE-SR GAN-SR DeSRA-Mask GT-Mask`` and ``HR`` of crops that do not train, and
+            ``val.txt``.
+        more: see `chosen_keys`.
 
     Raises:
         InputError: an image cannot be read or written.
     """
-    chosen = chosen_keys(detected / "artifacts.csv", kept)
-    for key in sorted(key for keys in chosen.values() for key in keys):
-        for folder in FOLDERS[:-1]:
-            pixels = read_rgb(detected / folder / f"{key}.png")
-            write_png(output_dir / folder / f"{key}.png", pixels, compression=9)
-        mask = read_mask_image(detected / FOLDERS[-1] / f"{key}.png")
-        write_png(output_dir / FOLDERS[-1] / f"{key}.png", mask, compression=9)
-        hr, mse_sr, gan_sr = (
-            torch.from_numpy(np.stack([read_rgb(root / f"{key}.png").transpose(2, 0, 1)]))
-            for root in (candidates / "HR", detected / "MSE-SR", detected / "GAN-SR")
-        )
-        label = derived_label(hr, mse_sr, gan_sr)[0, 0].numpy()
-        write_png(output_dir / "GT-Mask" / f"{key}.png", label, compression=9)
-    held_out = sorted(key for photo in PHOTOS if photo.held_out for key in chosen[photo.name])
-    write_text(output_dir.parent / "val.txt", "".join(f"{key}\n" for key in held_out))
+    for photo, keys in chosen_keys(detected / "artifacts.csv", more).items():
+        root = output_dir / ("test" if photo.side == "test" else "artifacts")
+        for key in keys:
+            images = {"HR": read_rgb(candidates / "HR" / f"{key}.png")}
+            for folder in ("LR", "MSE-SR", "GAN-SR"):
+                images[folder] = read_rgb(detected / folder / f"{key}.png")
+            label = label_of(images["HR"], images["MSE-SR"], images["GAN-SR"])
+            if photo.side == "train":
+                del images["HR"]
+            for folder, pixels in images.items():
+                write_webp(root / folder / f"{key}.webp", pixels)
+            mask = read_mask_image(detected / "DeSRA-Mask" / f"{key}.png")
+            write_png(root / "DeSRA-Mask" / f"{key}.png", mask, compression=9)
+            write_png(root / "GT-Mask" / f"{key}.png", label, compression=9)
+    keys = sorted(path.stem for path in (output_dir / "artifacts/HR").iterdir())
+    write_text(output_dir / "val.txt", "".join(f"{key}\n" for key in keys))
+
+
+def label_of(
+    hr: NDArray[np.uint8], mse_sr: NDArray[np.uint8], gan_sr: NDArray[np.uint8]
+) -> NDArray[np.bool_]:
+    """GT-Mask ``(H, W)``: where GAN-SR lacks structure of the truth that MSE-SR has."""
+    images = (_batch(hr), _batch(mse_sr), _batch(gan_sr))
+    return structural_artifacts(*images, min_area=MIN_AREA)[0, 0].numpy()
+
+
+def write_webp(path: Path, pixels: NDArray[np.uint8]) -> None:
+    """Write ``(H, W, 3)`` uint8 RGB without loss.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    with atomic_path(path) as temporary:
+        options = [cv2.IMWRITE_WEBP_QUALITY, 101]  # above 100: lossless
+        if not cv2.imwrite(str(temporary), cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), options):
+            raise OSError(f"{path}: OpenCV could not write the image")
+
+
+def _batch(pixels: NDArray[np.uint8]) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))[None]

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from desra.errors import InputError
 from desra.images import read_rgb, write_png
+
+Side = Literal["train", "val", "test"]
 
 
 class Photo(NamedTuple):
@@ -18,14 +20,18 @@ class Photo(NamedTuple):
         path: inside the package's folder.
         licence: as the package states it.
         author: whom the package names.
-        held_out: never trained on, neither in pretraining nor in finetuning.
+        side: trained on; or what the result is chosen on; or what it is judged on, which neither
+            the MSE partner nor the finetuning has seen.
+        crops: of it in the artifact set. None where the photo is texture all over: there worms are
+            no worse than what was.
     """
 
     package: str
     path: str
     licence: str
     author: str
-    held_out: bool = False
+    side: Side = "train"
+    crops: int = 3
 
     @property
     def name(self) -> str:
@@ -35,23 +41,23 @@ class Photo(NamedTuple):
 
 PHOTOS = (
     Photo("skimage", "data/astronaut.png", "public domain", "NASA"),
-    Photo("skimage", "data/brick.png", "CC0", "CC0Textures"),
+    Photo("skimage", "data/brick.png", "CC0", "CC0Textures", crops=2),
     Photo("skimage", "data/camera.png", "CC0", "Lav Varshney"),
-    Photo("skimage", "data/chelsea.png", "CC0", "Stefan van der Walt"),
-    Photo("skimage", "data/coffee.png", "CC0", "Rachel Michetti", held_out=True),
-    Photo("skimage", "data/grass.png", "CC0", "texturehaven.com"),
-    Photo("skimage", "data/gravel.png", "CC0", "CC0Textures"),
-    Photo("skimage", "data/hubble_deep_field.jpg", "public domain", "NASA"),
-    Photo("skimage", "data/retina.jpg", "CC0", "Häggström"),
-    Photo("skimage", "data/rocket.jpg", "public domain", "SpaceX"),
-    Photo("sklearn", "datasets/images/china.jpg", "CC BY 2.0", "", held_out=True),
-    Photo("sklearn", "datasets/images/flower.jpg", "CC BY 2.0", ""),
+    Photo("skimage", "data/chelsea.png", "CC0", "Stefan van der Walt", side="val"),
+    Photo("skimage", "data/coffee.png", "CC0", "Rachel Michetti", side="test"),
+    Photo("skimage", "data/grass.png", "CC0", "texturehaven.com", crops=0),
+    Photo("skimage", "data/gravel.png", "CC0", "CC0Textures", crops=0),
+    Photo("skimage", "data/hubble_deep_field.jpg", "public domain", "NASA", crops=0),
+    Photo("skimage", "data/retina.jpg", "CC0", "Häggström", crops=2),
+    Photo("skimage", "data/rocket.jpg", "public domain", "SpaceX", side="val"),
+    Photo("sklearn", "datasets/images/china.jpg", "CC BY 2.0", "", side="test"),
+    Photo("sklearn", "datasets/images/flower.jpg", "CC BY 2.0", "", crops=2),
     Photo(
         "matplotlib",
         "mpl-data/sample_data/grace_hopper.jpg",
         "public domain",
         "US Navy",
-        held_out=True,
+        side="test",
     ),
 )
 
@@ -69,11 +75,10 @@ def photo_path(photo: Photo) -> Path:
 
 
 def collect_photos(folder: Path) -> None:
-    """Write all photos as RGB PNG to ``folder/train`` and ``folder/held_out``.
+    """Write all photos as RGB PNG to ``folder/train``, ``folder/val`` and ``folder/test``.
 
     Raises:
         InputError: a package is not installed, or an image cannot be read or written.
     """
     for photo in PHOTOS:
-        side = "held_out" if photo.held_out else "train"
-        write_png(folder / side / f"{photo.name}.png", read_rgb(photo_path(photo)))
+        write_png(folder / photo.side / f"{photo.name}.png", read_rgb(photo_path(photo)))

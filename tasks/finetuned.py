@@ -20,21 +20,23 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from desra.detectors import Detection, Detector
 from desra.errors import InputError, describe
 from desra.files import Match, write_text
 from desra.image_task import Result, Sample
 from desra.images import read_rgb
+from desra.judge import Judge, Judged
 from desra.ledger import Row
 from desra.metrics import OverlapCounts
-from desra.metrics.detail import Backbone, RegionLPIPS
-from desra.metrics.finetuning import OVERLAPS, Comparison, compare, score_finetuning
+from desra.metrics.finetuning import OVERLAPS, doubt, score_finetuning
+from desra.metrics.truth import TRUTH_COLUMNS
 from desra.report import before_after
 from desra.rim import BORDER, read_mask_of
-from desra.segmenters import Segmenter
 from models.upscaler import Upscaler
 
 log = logging.getLogger(__name__)
+
+READ = ("lr", "mse_sr", "gt_mask", "hr")
+"""Roles of the files that are read of an image."""
 
 
 @dataclass
@@ -45,11 +47,13 @@ class Pictures:
         lr: ``(h, w, 3)`` uint8 RGB.
         mse_sr: ``(H, W, 3)`` uint8 RGB.
         gt_mask: labelled artifacts, ``(H, W)`` bool, or None.
+        truth: the true image, ``(H, W, 3)`` uint8 RGB, or None.
     """
 
     lr: NDArray[np.uint8]
     mse_sr: NDArray[np.uint8]
     gt_mask: NDArray[np.bool_] | None
+    truth: NDArray[np.uint8] | None = None
 
 
 class FinetuningEvaluation(LightningModule):
@@ -61,11 +65,8 @@ class FinetuningEvaluation(LightningModule):
     Args:
         before: the generator before finetuning.
         after: the generator after it.
-        detector: compares the upscalings.
-        segmenter: labels the pixels of GAN-SR.
+        judge: detects in both, and compares them.
         output_dir: gets ``metrics.json``, ``per_image.csv`` and ``index.html``.
-        lpips: backbone of LPIPS, or None to leave it out. Where its weights cannot be had, the run
-            says so, and it is left out.
         page: whether to make the page of pictures.
 
     Raises:
@@ -74,10 +75,11 @@ class FinetuningEvaluation(LightningModule):
 
     name = "evaluate-finetuned"
     table_name = before_after.TABLE
-    columns = (
+    columns: Sequence[str] = (
         *before_after.COLUMNS,
         "psnr_mse_sr_outside",
         "lpips_mse_sr_outside",
+        *TRUTH_COLUMNS,
         *(f"{name}_{count}" for name in OVERLAPS for count in OverlapCounts._fields),
         "seconds",
         "error",
@@ -87,10 +89,8 @@ class FinetuningEvaluation(LightningModule):
         self,
         before: Upscaler | None,
         after: Upscaler | None,
-        detector: Detector,
-        segmenter: Segmenter,
+        judge: Judge,
         output_dir: str | Path,
-        lpips: Backbone | None = "alex",
         page: bool = True,
     ) -> None:
         super().__init__()
@@ -99,15 +99,17 @@ class FinetuningEvaluation(LightningModule):
                 "give both weights=BEFORE and finetuned=AFTER, files or names of generators"
             )
         self.before, self.after = before, after
-        self.detector, self.segmenter = detector, segmenter
+        self.judge = judge
         self.output_dir, self.page = Path(output_dir), page
-        self.lpips, self.lpips_missing = _load_lpips(lpips)
+        others = [f"{name}_share_{when}" for name in judge.others for when in ("before", "after")]
+        self.columns = (*self.columns[:-2], *others, *self.columns[-2:])
+        judge.prepare()
+        if judge.missing:
+            rank_zero_only(log.warning)("evaluating without LPIPS: %s", judge.missing)
         self.settings = {
             "before": self.before.settings,
             "after": self.after.settings,
-            "detector": detector.settings,
-            "segmenter": segmenter.settings,
-            "lpips": self.lpips and self.lpips.backbone,
+            **judge.settings,
             "page": page,
         }
         self.summary: dict[str, Any] = {}
@@ -117,15 +119,10 @@ class FinetuningEvaluation(LightningModule):
                 "scale"
             )
 
-    def setup(self, stage: str) -> None:
-        """Fetch and load what detector and segmenter need before the first image."""
-        self.detector.prepare()
-        self.segmenter.prepare()
-
     def inputs(self, match: Match) -> Sequence[Path]:
         """LR, MSE-SR, the labels, and whatever the segmenter reads for this image."""
-        paths = [match.paths[role] for role in ("lr", "mse_sr", "gt_mask") if role in match.paths]
-        return [*paths, *self.segmenter.inputs(match.key)]
+        paths = [match.paths[role] for role in READ if role in match.paths]
+        return [*paths, *self.judge.segmenter.inputs(match.key)]
 
     def load(self, match: Match) -> Pictures:
         """Read the images and labels of a match.
@@ -141,9 +138,15 @@ class FinetuningEvaluation(LightningModule):
                 f"{w * scale}x{h * scale} of LR; give the MSE-SR of this LR, upscaled ×{scale}"
             )
         path = match.paths.get("gt_mask")
-        rim = self.detector.rim or BORDER
+        rim = self.judge.detector.rim or BORDER
         gt_mask = None if path is None else read_mask_of(path, (height, width), rim)
-        return Pictures(lr, mse_sr, gt_mask)
+        truth = read_rgb(match.paths["hr"]) if "hr" in match.paths else None
+        if truth is not None and truth.shape != mse_sr.shape:
+            raise InputError(
+                f"{match.key}: HR is {truth.shape[1]}x{truth.shape[0]}, MSE-SR {width}x{height}; "
+                "the true image must be of the upscalings' size"
+            )
+        return Pictures(lr, mse_sr, gt_mask, truth)
 
     @torch.inference_mode()
     def predict_step(self, batch: list[Sample], *_: Any) -> list[Result]:
@@ -170,45 +173,36 @@ class FinetuningEvaluation(LightningModule):
             upscaler.upscale_image(pictures.lr) for upscaler in (self.before, self.after)
         )
         pixels = (pictures.mse_sr, gan_sr, finetuned)
-        mse_batch, gan_batch, finetuned_batch = (self._batch(image) for image in pixels)
-        labels = self.segmenter(gan_batch, [key])
-        before = self.detector(mse_batch, gan_batch, labels)
-        after = self.detector(mse_batch, finetuned_batch, labels)
-        gt_mask = pictures.gt_mask
-        images = Comparison(
-            mse_batch,
-            gan_batch,
-            finetuned_batch,
-            before.mask,
-            after.mask,
-            None if gt_mask is None else torch.from_numpy(gt_mask)[None, None].to(self.device),
-            self.detector.rim,
+        gt_mask, truth = pictures.gt_mask, pictures.truth
+        judged = self.judge(
+            [key],
+            *(self._batch(image) for image in (pictures.lr, *pixels)),
+            gt_mask=None
+            if gt_mask is None
+            else torch.from_numpy(gt_mask)[None, None].to(self.device),
+            truth=None if truth is None else self._batch(truth),
         )
-        (result.row,) = compare(images, self.lpips, with_mse_sr=True)
+        (result.row,) = judged.rows
         if self.page:
-            result.write = partial(
-                self._write, key, (pictures.lr, *pixels), before, after, gt_mask, labels
-            )
+            result.write = partial(self._write, key, (pictures.lr, *pixels), judged)
 
     def _batch(self, pixels: NDArray[np.uint8]) -> Tensor:
         """``(H, W, 3)`` uint8 to ``(1, 3, H, W)`` uint8 on the device."""
         return torch.from_numpy(pixels)[None].to(self.device).permute(0, 3, 1, 2)
 
-    def _write(
-        self,
-        key: str,
-        images: Sequence[NDArray[np.uint8]],
-        before: Detection,
-        after: Detection,
-        gt_mask: NDArray[np.bool_] | None,
-        labels: Tensor | None,
-    ) -> list[Path]:
+    def _write(self, key: str, images: Sequence[NDArray[np.uint8]], judged: Judged) -> list[Path]:
+        compared, labels = judged.images, judged.labels
+        gt_mask = compared.gt_mask
         return before_after.write_images(
             self.output_dir,
             key,
             images=images,
-            masks=(_plane(before.mask), _plane(after.mask), gt_mask),
-            distances=(_plane(before.distance), _plane(after.distance)),
+            masks=(
+                _plane(compared.before),
+                _plane(compared.after),
+                None if gt_mask is None else _plane(gt_mask),
+            ),
+            distances=(_plane(judged.distance_before()), _plane(judged.after.distance)),
             labels=None if labels is None else _plane(labels),
         )
 
@@ -222,12 +216,15 @@ class FinetuningEvaluation(LightningModule):
             "images_not_done": len(rows) - len(done),
             **figures,
         }
-        if self.lpips_missing:
-            self.summary["lpips"] = self.lpips_missing
+        if self.judge.missing:
+            self.summary["lpips"] = f"left out: {self.judge.missing}"
+        if said := doubt(figures):
+            self.summary["doubt"] = said
+            log.warning("%s", said)
         write_text(self.output_dir / "metrics.json", json.dumps(self.summary, indent=2) + "\n")
         if self.page:
             before_after.write_page(
-                self.output_dir, rows, figures, self.detector, self.segmenter.classes
+                self.output_dir, rows, figures, self.judge.detector, self.judge.segmenter.classes
             )
 
     def teardown(self, stage: str) -> None:
@@ -243,17 +240,6 @@ class FinetuningEvaluation(LightningModule):
                 text = str(value) if counted else before_after.figure_text(name, value)
                 table.add_row(name.replace("_", " "), text)
         Console().print(table)
-
-
-def _load_lpips(backbone: Backbone | None) -> tuple[RegionLPIPS | None, str | None]:
-    """LPIPS, or why it is left out."""
-    if backbone is None:
-        return None, None
-    try:
-        return RegionLPIPS(backbone), None
-    except InputError as error:
-        rank_zero_only(log.warning)("evaluating without LPIPS: %s", error)
-        return None, f"left out: {error}"
 
 
 def _plane(values: Tensor) -> NDArray[Any]:

@@ -47,7 +47,7 @@ class Upscaling(LightningModule):
 
     name = "upscale"
     table_name = "upscaled.csv"
-    columns = (
+    columns: Sequence[str] = (
         "image",
         "output",
         "width",
@@ -120,9 +120,10 @@ class Upscaling(LightningModule):
             return result
         start, redone = perf_counter(), self.upscaler.redone_tiles
         picture: Picture = sample.payload
+        extra: Row = {}
         try:
             path = self._output_path(sample.match, picture.pixels)
-            pixels = self.upscaler.upscale_image(picture.pixels, self.alpha)
+            pixels, more = self.enlarge(sample.match.key, picture, extra)
         except InputError as error:
             result.error = f"{sample.match.paths['lr']}: {error}"
             return result
@@ -132,10 +133,22 @@ class Upscaling(LightningModule):
             "width": width,
             "height": height,
             "float32_tiles": self.upscaler.redone_tiles - redone,
+            **extra,
             "seconds": round(sample.seconds + perf_counter() - start, 4),
         }
-        result.write = partial(self._write, path, replace(picture, pixels=pixels), result.row)
+        picture = replace(picture, pixels=pixels)
+        result.write = partial(self._write, path, picture, more, result.row)
         return result
+
+    def enlarge(self, key: str, picture: Picture, row: Row) -> tuple[NDArray, dict[Path, NDArray]]:
+        """The pixels of an upscaled image, and further files to write beside it.
+
+        Args:
+            key: of the image.
+            picture: as it was read.
+            row: of the table; figures may be added.
+        """
+        return self.upscaler.upscale_image(picture.pixels, self.alpha), {}
 
     def _output_path(self, match: Match, pixels: NDArray) -> Path:
         source = match.paths["lr"]
@@ -145,7 +158,9 @@ class Upscaling(LightningModule):
             raise InputError("would be overwritten; give a suffix or another output_dir")
         return path
 
-    def _write(self, path: Path, picture: Picture, row: Row) -> list[Path]:
+    def _write(
+        self, path: Path, picture: Picture, more: dict[Path, NDArray], row: Row
+    ) -> list[Path]:
         """Bring to the final size and write, in a writing thread."""
         height, width = picture.pixels.shape[:2]
         if self.outscale is not None:
@@ -158,7 +173,11 @@ class Upscaling(LightningModule):
             self.quality,
         )
         row |= {"new_width": width, "new_height": height}
-        return [path]
+        return [path, *self.write_more(more)]
+
+    def write_more(self, files: dict[Path, NDArray]) -> Sequence[Path]:
+        """Write the further files of `enlarge`, in a writing thread; here there are none."""
+        return list(files)
 
     def finish(self, rows: Sequence[Row]) -> None:
         """Count, and tell of tiles that were too much for half precision."""

@@ -1,13 +1,14 @@
-"""Metrics of finetuning, image by image and over a set: artifacts removed and added, detail kept.
+"""Metrics of finetuning by image and over a set: artifacts removed and added, detail, the truth.
 
 An image's known artifacts are what the detector finds in the original GAN-SR, and what is labelled.
 Inside them the finetuned image is compared with MSE-SR, which the pseudo ground truth has there;
-outside them with the original GAN-SR, of which nothing should be lost.
+outside them with the original GAN-SR, of which nothing should be lost. Where the true image is
+known, all candidates are compared with that, inside and outside (`desra.metrics.truth`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from torch import Tensor
@@ -17,6 +18,7 @@ from desra.metrics.detection import OverlapCounts, harmonic_mean, overlap_counts
 from desra.metrics.removal import added_regions, removed_regions
 from desra.metrics.rows import SCORES
 from desra.metrics.sums import SumMetric, ratio
+from desra.metrics.truth import TRUTH_COLUMNS, truth_columns
 from desra.regions import count_regions
 from desra.rim import inside
 
@@ -28,6 +30,7 @@ MEANS = {
     "artifact_share_after": "artifact_share/after",
     **{f"psnr_{part}": f"psnr/{part}" for part in DETAIL},
     **{f"lpips_{part}": f"lpips/{part}" for part in DETAIL},
+    **TRUTH_COLUMNS,
 }
 """Columns of a row that are averaged over the images that have them, with the figures' names."""
 
@@ -46,6 +49,7 @@ class Comparison(NamedTuple):
         after: detected in ``finetuned``.
         gt_mask: labelled artifacts of ``gan_sr``, or None.
         rim: pixels at each side where nothing can be detected; labels there do not count.
+        truth: the true images, or None.
     """
 
     mse_sr: Tensor
@@ -55,6 +59,12 @@ class Comparison(NamedTuple):
     after: Tensor
     gt_mask: Tensor | None = None
     rim: int = 0
+    truth: Tensor | None = None
+
+    @property
+    def known(self) -> Tensor:
+        """Artifacts detected in GAN-SR, or labelled."""
+        return self.before if self.gt_mask is None else self.before | self.gt_mask
 
 
 def compare(
@@ -72,6 +82,9 @@ def compare(
         a row an image, JSON-able; None where a figure is undefined (no such pixels).
     """
     columns = _artifact_columns(images) | _detail_columns(images, lpips, with_mse_sr)
+    if images.truth is not None:
+        upscalings = (images.mse_sr, images.gan_sr, images.finetuned)
+        columns |= truth_columns(images.truth, *upscalings, images.before, images.known, lpips)
     values = {name: column.tolist() for name, column in columns.items()}
     return [
         {name: _defined(column[index]) for name, column in values.items()}
@@ -91,6 +104,8 @@ def _artifact_columns(images: Comparison) -> dict[str, Tensor]:
     columns = {
         "artifact_share_before": images.before.flatten(1).double().mean(1),
         "artifact_share_after": images.after.flatten(1).double().mean(1),
+        "pixels_before": before.flatten(1).sum(1),
+        "pixels_removed": (before & ~after).flatten(1).sum(1),
         "regions_before": count_regions(before).flatten(),
         "regions_after": regions_after,
         "removable": removable,
@@ -107,7 +122,7 @@ def _artifact_columns(images: Comparison) -> dict[str, Tensor]:
 def _detail_columns(
     images: Comparison, lpips: RegionLPIPS | None, with_mse_sr: bool
 ) -> dict[str, Tensor]:
-    known = images.before if images.gt_mask is None else images.before | images.gt_mask
+    known = images.known
     compared = {
         "inside": (images.finetuned, images.mse_sr, known),
         "outside": (images.finetuned, images.gan_sr, ~known),
@@ -128,12 +143,17 @@ class FinetuningScores(SumMetric):
     """Figures of a set from the rows of `compare`.
 
     ``removal_rate`` (share of originally detected labelled regions no longer detected; of all
-    originally detected ones where an image has no labels), ``addition_rate`` (share of images with
-    a region where nothing was before), ``detection/…`` and ``residual/…`` (IoU, precision, recall
-    and F1 against the labels, before and after), and the means of shares, PSNR and LPIPS. A figure
-    is NaN where it is 0/0, and absent where no image has what it is made of: labels, LPIPS.
+    originally detected ones where an image has no labels), ``pixel_removal_rate`` (share of the
+    pixels marked before that are marked no more: regions count as removed with half of their pixels
+    still marked), ``addition_rate`` (share of images with a region where nothing was before),
+    ``detection/…`` and ``residual/…`` (IoU, precision, recall and F1 against the labels, before and
+    after), the means of shares, PSNR and LPIPS, and ``truth/…`` and ``structural_share/…`` where
+    the true image is known. A figure is NaN where it is 0/0, and absent where no image has what it
+    is made of: labels, LPIPS, truth.
 
     Args:
+        others: names of further detectors, whose shares ``NAME_share_{before,after}`` rows may
+            have.
         kwargs: of `torchmetrics.Metric`.
 
     Example:
@@ -147,12 +167,16 @@ class FinetuningScores(SumMetric):
         False
     """
 
-    def __init__(self, **kwargs: Any) -> None:
-        counts = ["images", "images_with_added", "removable", "removed"]
-        counts += [f"{name}_images" for name in (*MEANS, *OVERLAPS)]
+    def __init__(self, others: Sequence[str] = (), **kwargs: Any) -> None:
+        shares = [f"{name}_share" for name in others]
+        self.means = MEANS | {
+            f"{share}_{when}": f"{share}/{when}" for share in shares for when in ("before", "after")
+        }
+        counts = ["images", "images_with_added", *_RATE_COUNTS]
+        counts += [f"{name}_images" for name in (*self.means, *OVERLAPS)]
         counts += [f"{name}_{count}" for name in OVERLAPS for count in _REGION_COUNTS]
         counts += [f"{name}_without_artifacts" for name in OVERLAPS]
-        totals = [f"{name}_sum" for name in MEANS] + [f"{name}_iou_sum" for name in OVERLAPS]
+        totals = [f"{name}_sum" for name in self.means] + [f"{name}_iou_sum" for name in OVERLAPS]
         super().__init__(counts, totals, **kwargs)
 
     def update(self, row: Mapping[str, Any]) -> None:
@@ -160,10 +184,9 @@ class FinetuningScores(SumMetric):
         self.add(
             images=1,
             images_with_added=int(row["added"] > 0),
-            removable=row["removable"],
-            removed=row["removed"],
+            **{name: row[name] for name in _RATE_COUNTS if row.get(name) is not None},
         )
-        for name in MEANS:
+        for name in self.means:
             if row.get(name) is not None:
                 self.add(**{f"{name}_sum": row[name], f"{name}_images": 1})
         for name in OVERLAPS:
@@ -186,9 +209,10 @@ class FinetuningScores(SumMetric):
         state = {name: getattr(self, name) for name in self._defaults}
         figures = {
             "removal_rate": ratio(state["removed"], state["removable"]),
+            "pixel_removal_rate": ratio(state["pixels_removed"], state["pixels_before"]),
             "addition_rate": ratio(state["images_with_added"], state["images"]),
         }
-        for name, title in MEANS.items():
+        for name, title in self.means.items():
             if state[f"{name}_images"]:
                 figures[title] = ratio(state[f"{name}_sum"], state[f"{name}_images"])
         for name in OVERLAPS:
@@ -198,6 +222,7 @@ class FinetuningScores(SumMetric):
 
 
 _REGION_COUNTS = OverlapCounts._fields[2:]
+_RATE_COUNTS = ("removable", "removed", "pixels_before", "pixels_removed")
 
 
 def _scores(name: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -212,11 +237,67 @@ def _scores(name: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return dict(zip(SCORES, values, strict=True))
 
 
+def _other_detectors(rows: list[Row]) -> list[str]:
+    ending = "_share_before"
+    names = dict.fromkeys(name for row in rows for name in row if name.endswith(ending))
+    return [name.removesuffix(ending) for name in names if name not in MEANS]
+
+
 def score_finetuning(rows: list[Row]) -> dict[str, float | None]:
     """The figures of `FinetuningScores` over all rows, as Python numbers; None where undefined."""
-    scores = FinetuningScores(sync_on_compute=False)
+    scores = FinetuningScores(_other_detectors(rows), sync_on_compute=False)
     for row in rows:
         scores.update(row)
     if not rows:
         return {}
     return {name: _defined(value.item()) for name, value in scores.compute().items()}
+
+
+SATISFIED = 0.9
+"""Share of the marked pixels that is removed when the detector counts as satisfied."""
+
+
+def doubt(figures: Mapping[str, float | None]) -> str | None:
+    """What speaks against a detector that finds next to nothing any more, in one line; or None.
+
+    Args:
+        figures: of `FinetuningScores`, and shares before and after of other detectors
+            (``NAME_share/before``, ``NAME_share/after``).
+
+    Example:
+        >>> figures = {"pixel_removal_rate": 0.99, "structural_share/before": 0.2}
+        >>> doubt({**figures, "structural_share/after": 0.15})
+        'the detector is satisfied (99 % of the marked pixels removed), but structural share fell \
+only from 20.0 to 15.0 %'
+        >>> doubt({**figures, "structural_share/after": 0.02}) is None
+        True
+    """
+    known = {name: value for name, value in figures.items() if value is not None and value == value}
+    removed = known.get("pixel_removal_rate", 0.0)
+    if removed < SATISFIED:
+        return None
+    against = []
+    for part, wanted in (("inside", 0.0), ("outside", -0.1)):
+        pair = [known.get(f"truth/psnr_{part}/{name}") for name in ("gan_sr", "finetuned")]
+        if None not in pair and pair[1] - pair[0] < wanted:  # type: ignore[operator]
+            against.append(
+                f"{part} the masks the images are farther from the truth ({pair[0]:.1f} to "
+                f"{pair[1]:.1f} dB)"
+            )
+    for name, before in known.items():
+        kind, _, when = name.rpartition("/")
+        after = known.get(f"{kind}/after")
+        if when != "before" or not kind.endswith("_share") or kind == "artifact_share":
+            continue
+        if after is not None and before > 0.001 and after > before / 2:
+            against.append(
+                f"{kind.replace('_', ' ')} fell only from {100 * before:.1f} to {100 * after:.1f} %"
+                if after < before
+                else f"{kind.replace('_', ' ')} rose from {100 * before:.1f} to {100 * after:.1f} %"
+            )
+    if not against:
+        return None
+    return (
+        f"the detector is satisfied ({100 * removed:.0f} % of the marked pixels removed), but "
+        + "; ".join(against)
+    )

@@ -28,6 +28,8 @@ COLUMNS = (
     "removable",
     "removed",
     "added",
+    "pixels_before",
+    "pixels_removed",
     "psnr_inside",
     "psnr_outside",
     "lpips_inside",
@@ -59,6 +61,7 @@ _PAGE_COLUMNS = (
 )
 _TITLES = {
     "removal_rate": "removal rate",
+    "pixel_removal_rate": "marked pixels removed",
     "addition_rate": "addition rate",
     "artifact_share/before": "artifact share before",
     "artifact_share/after": "artifact share after",
@@ -68,6 +71,14 @@ _TITLES = {
     "psnr/mse_sr_outside": "… of MSE-SR",
     "lpips/outside": "LPIPS outside the artifacts",
     "lpips/mse_sr_outside": "… of MSE-SR",
+    "structural_share/before": "structure lost before",
+    "structural_share/after": "structure lost after",
+    "truth/psnr_inside/gan_sr": "PSNR to the truth inside, GAN-SR",
+    "truth/psnr_inside/finetuned": "… finetuned",
+    "truth/psnr_inside/mse_sr": "… MSE-SR",
+    "truth/psnr_inside/repaired": "… repaired",
+    "truth/psnr_outside/gan_sr": "PSNR to the truth outside, GAN-SR",
+    "truth/psnr_outside/finetuned": "… finetuned",
 }
 
 
@@ -154,6 +165,6 @@ def figure_text(name: str, value: float | None) -> str:
     """A figure as it is read by people."""
     if value is None:
         return "undefined"
-    if name.startswith("psnr"):
+    if "psnr" in name:
         return f"{value:.2f} dB"
-    return f"{value:.4f}" if name.startswith("lpips") else f"{100 * value:.2f} %"
+    return f"{value:.4f}" if "lpips" in name or "ssim_" in name else f"{100 * value:.2f} %"

@@ -88,6 +88,10 @@ def detection(**settings: Any) -> ArtifactDetectionCallback:
     return ArtifactDetectionCallback(make_detector(), NoSegmenter(), **settings)
 
 
+def validation(**settings: Any) -> ArtifactValidation:
+    return ArtifactValidation(make_detector(), NoSegmenter(), **{"lpips": None, **settings})
+
+
 def make_trainer(steps: int, callbacks: Sequence[Callback], **options: Any) -> Trainer:
     return Trainer(
         accelerator="cpu",
@@ -105,7 +109,7 @@ def make_trainer(steps: int, callbacks: Sequence[Callback], **options: Any) -> T
 def run(root: Path, **options: Any) -> dict[str, Any]:
     """Two renewals and a validation; figures, and the masks' pixels row by row."""
     data = make_data(root, batch_size=2 // options.get("devices", 1))
-    callbacks = [detection(every_n_steps=1), ArtifactValidation(lpips=None)]
+    callbacks = [detection(every_n_steps=1), validation()]
     trainer = make_trainer(3, callbacks, **options)
     trainer.fit(make_module(), data)
     figures = {name: value.item() for name, value in trainer.callback_metrics.items()}

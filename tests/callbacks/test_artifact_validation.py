@@ -13,7 +13,6 @@ import pytest
 import torch
 from torchvision.models import alexnet
 
-from callbacks.artifact_validation import ArtifactValidation
 from desra.errors import InputError
 from desra.images import read_rgb, to_tensor
 from desra.masks import read_mask_image
@@ -21,12 +20,12 @@ from desra.metrics import AdditionRate, ArtifactMetrics, RemovalRate, detail
 from desra.metrics.detail import HIGHEST_PSNR, RegionLPIPS, region_psnr
 from desra.metrics.finetuning import Comparison, FinetuningScores, compare, score_finetuning
 from tests.callbacks.artifacts import (
-    detection,
     make_data,
     make_detector,
     make_module,
     make_trainer,
     run,
+    validation,
     write_set,
 )
 
@@ -160,7 +159,7 @@ def test_missing_backbone_is_said_once_and_noted(
     root: Path, no_backbone: None, caplog: pytest.LogCaptureFixture
 ) -> None:
     module, data = make_module(), make_data(root)
-    trainer = make_trainer(1, [detection(), ArtifactValidation()])
+    trainer = make_trainer(1, [validation(lpips="alex")])
     trainer.validate(module, data, verbose=False)
     trainer.validate(module, data, verbose=False)
     assert caplog.text.count("validating without LPIPS") == 1
@@ -171,7 +170,7 @@ def test_missing_backbone_is_said_once_and_noted(
 
 def test_unknown_backbone_is_one_line() -> None:
     with pytest.raises(InputError, match=r"lpips=resnet: give alex"):
-        ArtifactValidation("resnet")  # type: ignore[arg-type]
+        validation(lpips="resnet")
 
 
 # In a run
@@ -179,7 +178,7 @@ def test_unknown_backbone_is_one_line() -> None:
 
 def test_before_the_first_step_everything_is_there_and_nothing_is_lost(root: Path) -> None:
     data = make_data(root)
-    trainer = make_trainer(1, [detection(), ArtifactValidation(lpips=None)])
+    trainer = make_trainer(1, [validation()])
     trainer.validate(make_module(), data, verbose=False)
     figures = {name: value.item() for name, value in trainer.callback_metrics.items()}
     assert figures["removal_rate"] == figures["addition_rate"] == 0
@@ -198,19 +197,12 @@ def test_before_the_first_step_everything_is_there_and_nothing_is_lost(root: Pat
 def test_unlearnt_artifacts_are_removed(root: Path) -> None:
     module = make_module(ema_decay=1.0)
     module.ema.module.amount.fill_(0.0)
-    trainer = make_trainer(1, [detection(), ArtifactValidation(lpips=None)])
+    trainer = make_trainer(1, [validation()])
     trainer.validate(module, make_data(root), verbose=False)
     figures = {name: value.item() for name, value in trainer.callback_metrics.items()}
     assert figures["removal_rate"] == 1
     assert figures["artifact_share/after"] == figures["residual/recall"] == 0
     assert figures["psnr/inside"] == pytest.approx(HIGHEST_PSNR, abs=0.01)
-
-
-def test_detection_has_to_come_before(root: Path) -> None:
-    with pytest.raises(InputError, match=r"needs callbacks\.artifact_detection before it"):
-        make_trainer(1, [ArtifactValidation(lpips=None), detection()]).validate(
-            make_module(), make_data(root), verbose=False
-        )
 
 
 def test_two_ranks_have_the_figures_and_masks_of_one(root: Path, tmp_path: Path) -> None:

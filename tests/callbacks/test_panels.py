@@ -11,21 +11,20 @@ import torch
 from lightning.pytorch.loggers import TensorBoardLogger
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from callbacks.artifact_detection import ValidatedBatch
-from callbacks.artifact_validation import ArtifactValidation
 from callbacks.loggers import close_loggers, wandb_logger
 from callbacks.panels import COLUMNS, PicturePanels, make_panel
 from callbacks.weight_export import WeightExport
 from desra.images import read_rgb
+from desra.judge import Judged
 from desra.masks import read_mask_image
 from desra.metrics.finetuning import Comparison
 from tests.callbacks.artifacts import (
     KEYS,
-    detection,
     make_data,
     make_detector,
     make_module,
     make_trainer,
+    validation,
     write_set,
 )
 
@@ -45,9 +44,7 @@ def test_the_images_with_the_most_artifacts_are_shown_everywhere(
         wandb_logger(str(out), offline=True, project="desra"),
     ]
     callbacks = [
-        detection(),
-        ArtifactValidation(lpips=None),
-        PicturePanels(out / "panels", images=2),
+        validation(panels=PicturePanels(out / "panels", images=2)),
         WeightExport(out / "weights", name="tiny_desra"),
     ]
     data, module = make_data(root, val_share=0.6), make_module()
@@ -97,7 +94,7 @@ def test_a_panel_shows_the_surroundings_of_the_largest_artifact() -> None:
     after = make_detector()(other, other)
     images = Comparison(other, gan_sr, other + 1, before, after.mask, None, 5)
     lr = torch.full((1, 3, height // 4, width // 4), 9, dtype=torch.uint8)
-    batch = ValidatedBatch(["a"], lr, images, after, None, make_detector())
+    batch = Judged(["a"], lr, images, after, None, make_detector())
     panel = make_panel(batch, torch.zeros(1, 1, height, width), 0, side)
 
     step = panel.shape[1] // COLUMNS
@@ -124,7 +121,7 @@ def test_a_panel_shows_the_surroundings_of_the_largest_artifact() -> None:
 
 
 def test_small_images_are_shown_whole(root: Path, tmp_path: Path) -> None:
-    callbacks = [detection(), ArtifactValidation(lpips=None), PicturePanels(tmp_path, 1, side=500)]
+    callbacks = [validation(panels=PicturePanels(tmp_path, 1, side=500))]
     make_trainer(1, callbacks).validate(make_module(), make_data(root), verbose=False)
     (path,) = tmp_path.rglob("*.png")
     assert read_rgb(path).shape[1] // COLUMNS == 80 + 4

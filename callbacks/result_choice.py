@@ -1,0 +1,314 @@
+"""Choice of a run's result: which EMA state, and how far from the original weights towards it."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning import Trainer
+from lightning.pytorch.loggers import WandbLogger
+from torch import Tensor, nn
+
+from desra.errors import InputError
+from desra.files import atomic_path
+from desra.images import quantize
+from desra.judge import Judged
+from desra.metrics.finetuning import FinetuningScores
+from models.finetuner import GANFinetuner
+from models.upscaler import Upscaler
+
+log = logging.getLogger(__name__)
+
+Weights = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """Weights that were tried on the validation images.
+
+    Attributes:
+        iteration: of the EMA state.
+        strength: share of the way from the original weights to it, in (0, 1].
+        removal: the smaller one of the removal rates of regions and of pixels; NaN where there was
+            nothing to remove.
+        addition: share of images with a new region.
+        psnr_outside: beside the original GAN-SR outside the artifacts, in dB.
+        lpips_outside: likewise; None where LPIPS is left out.
+    """
+
+    iteration: int
+    strength: float
+    removal: float
+    addition: float
+    psnr_outside: float
+    lpips_outside: float | None = None
+
+
+class ResultChoice:
+    """Chooses the EMA state and the strength that remove enough, add nothing and change least.
+
+    Networks between the original and the finetuned weights trade removal against fidelity (Wang et
+    al., CVPR 2019). At each validation the weakest strength that reaches the goal is found by
+    bisection, and every strength tried competes by this rule, also with those of earlier states:
+
+    1. removes at least ``removal_goal`` with no addition: the nearest to GAN-SR outside the
+       artifacts (PSNR) wins;
+    2. else, no addition: the one that removes most;
+    3. else the fewest additions.
+
+    One set of weights is kept, the best so far; it is in the checkpoint, so that a resumed run
+    chooses the same. Under DDP each rank upscales its share and all see the same figures.
+
+    Args:
+        removal_goal: wanted share of what was detected, of regions and of pixels alike.
+        probes: upscalings of the validation images a validation, beside the one at full strength.
+        patience: validations in a row without a better candidate that stop the run; None: never.
+        plot: picture of the candidates, written at the end; None: none.
+
+    Raises:
+        InputError: settings that cannot be used.
+    """
+
+    def __init__(
+        self,
+        removal_goal: float = 0.95,
+        probes: int = 3,
+        patience: int | None = None,
+        plot: str | Path | None = None,
+    ) -> None:
+        name = "callbacks.artifact_validation.choice"
+        if not 0 < removal_goal <= 1:
+            raise InputError(f"{name}.removal_goal={removal_goal}: give a share of up to 1")
+        if probes < 0 or (patience is not None and patience < 1):
+            raise InputError(f"{name}: give probes of 0 or more, and a patience of 1 or null")
+        self.removal_goal, self.probes, self.patience = removal_goal, probes, patience
+        self.plot = None if plot is None else Path(plot)
+        self.candidates: list[Candidate] = []
+        self.best: Candidate | None = None
+        self.weights: Weights = {}
+        self.waited = 0
+        self.seconds = 0.0
+        self._original: Weights = {}
+        self._began: float | None = None
+
+    def setup(self, module: GANFinetuner) -> None:
+        """Remember the original weights, before anything is trained or restored."""
+        if not self._original:
+            self._original = _copy(module.generator)
+
+    def rank(self, candidate: Candidate) -> tuple[int, float, float, float]:
+        """Place in the order of the rule; more is better, and of equals the weaker."""
+        # Nothing detected before: nothing to remove, and the goal is met.
+        removal = 1.0 if math.isnan(candidate.removal) else candidate.removal
+        if candidate.addition > 0:
+            return 0, -candidate.addition, removal, -candidate.strength
+        if removal < self.removal_goal:
+            return 1, removal, candidate.psnr_outside, -candidate.strength
+        return 2, candidate.psnr_outside, removal, -candidate.strength
+
+    def consider(
+        self,
+        trainer: Trainer,
+        module: GANFinetuner,
+        figures: Mapping[str, float],
+        judged: Callable[..., Judged],
+    ) -> None:
+        """Try the present EMA state at some strengths; stop the run if patience is at its end.
+
+        Args:
+            trainer: of the run.
+            module: the finetuner.
+            figures: of the validation just done, at full strength.
+            judged: judges a batch beside its finetuned images.
+        """
+        start = time.perf_counter()
+        self._began = start if self._began is None else self._began
+        step = trainer.global_step
+        tried = [_candidate(step, 1.0, figures)]
+        enough = _Bisection(tried[0], self.removal_goal)
+        network = copy.deepcopy(module.ema.module)
+        for _ in range(self.probes):
+            if (strength := enough.next()) is None:
+                break
+            network.load_state_dict(self._between(module, strength))
+            found = self._measure(trainer, module, network, judged)
+            tried.append(_candidate(step, strength, found))
+            enough.add(tried[-1])
+        self.candidates += tried
+        winner = max(tried, key=self.rank)
+        if self.best is None or self.rank(winner) > self.rank(self.best):
+            self.best, self.waited = winner, 0
+            self.weights = {
+                name: tensor.cpu()
+                for name, tensor in self._between(module, winner.strength).items()
+            }
+        else:
+            self.waited += 1
+        self.seconds += time.perf_counter() - start
+        self._report(trainer, module, tried)
+        if self.patience is not None and self.waited >= self.patience:
+            if trainer.is_global_zero:
+                log.info(
+                    "iteration %d: no better result in %d validations; stopping", step, self.waited
+                )
+            trainer.should_stop = True
+
+    def _measure(
+        self,
+        trainer: Trainer,
+        module: GANFinetuner,
+        network: nn.Module,
+        judged: Callable[..., Judged],
+    ) -> dict[str, float]:
+        """Figures of the validation images with these weights; of all ranks, on every rank."""
+        upscaler, scores = Upscaler(network), FinetuningScores().to(module.device)
+        data: Any = trainer.datamodule  # type: ignore[attr-defined]
+        with torch.no_grad(), torch.autocast(module.device.type, enabled=False):
+            for batch in data.val_dataloader():
+                there = {
+                    name: value.to(module.device) if isinstance(value, Tensor) else value
+                    for name, value in batch.items()
+                }
+                finetuned = quantize(upscaler(there["lr"].float() / 255).clamp(0, 1))
+                for row in judged(there, finetuned, brief=True).rows:
+                    scores.update(row)
+        return {name: float(value) for name, value in scores.compute().items()}
+
+    def _between(self, module: GANFinetuner, strength: float) -> Weights:
+        """Original + strength · (EMA − original)."""
+        state = module.ema.module.state_dict()
+        return {
+            name: self._original[name].to(tensor.device).lerp(tensor, strength)
+            if tensor.is_floating_point()
+            else tensor
+            for name, tensor in state.items()
+        }
+
+    def _report(self, trainer: Trainer, module: GANFinetuner, tried: list[Candidate]) -> None:
+        """A row of the curve for each candidate in ``metrics.csv``."""
+        for candidate in tried:
+            figures = {
+                f"choice/{name}": value
+                for name, value in asdict(candidate).items()
+                if name != "iteration" and value is not None and not math.isnan(value)
+            }
+            for logger in trainer.loggers:
+                logger.log_metrics(figures, step=module.batches_seen)
+
+    def apply(self, trainer: Trainer, module: GANFinetuner) -> None:
+        """Make the chosen weights the module's result, and say what they are."""
+        if self.best is None:
+            return
+        network = copy.deepcopy(module.ema.module)
+        network.load_state_dict(self.weights)
+        module.set_result(network, asdict(self.best))
+        if not trainer.is_global_zero:
+            return
+        best, reached = self.best, self.rank(self.best)[0] == 2
+        share = self.seconds / max(time.perf_counter() - (self._began or 0.0), 1e-9)
+        log.info(
+            "result: iteration %d at strength %.3g: removes %.1f %%, adds in %.1f %% of the "
+            "images, %.1f dB from GAN-SR outside%s; choosing took %.1f s, %.0f %% of the time",
+            *(best.iteration, best.strength, 100 * best.removal, 100 * best.addition),
+            best.psnr_outside,
+            ""
+            if reached
+            else f"; NOTHING tried removed {self.removal_goal:.0%} without additions, this is the "
+            "best of it",
+            *(self.seconds, 100 * share),
+        )
+        if self.plot is not None:
+            plot_candidates(self.plot, self.candidates, best, self.removal_goal)
+        for logger in trainer.loggers:
+            if isinstance(logger, WandbLogger):
+                columns = list(asdict(best))
+                rows = [list(asdict(candidate).values()) for candidate in self.candidates]
+                logger.log_table("choice", columns, rows, step=module.batches_seen)
+
+    def state_dict(self) -> dict[str, Any]:
+        """What was tried, and the best weights; plain values and tensors."""
+        return {
+            "candidates": [asdict(candidate) for candidate in self.candidates],
+            "best": None if self.best is None else asdict(self.best),
+            "weights": self.weights,
+            "waited": self.waited,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from `state_dict`."""
+        self.candidates = [Candidate(**values) for values in state["candidates"]]
+        self.best = None if state["best"] is None else Candidate(**state["best"])
+        self.weights, self.waited = dict(state["weights"]), state["waited"]
+
+
+class _Bisection:
+    """Strengths to try: the weakest that reaches the goal; or, where full strength adds artifacts
+    and does not reach it, the strongest that adds none."""
+
+    def __init__(self, full: Candidate, goal: float) -> None:
+        self.goal, self.low, self.high = goal, 0.0, 1.0
+        self.by_removal = self._reaches(full)
+        self.open = self.by_removal or full.addition > 0
+
+    def _reaches(self, candidate: Candidate) -> bool:
+        return math.isnan(candidate.removal) or candidate.removal >= self.goal
+
+    def next(self) -> float | None:
+        return (self.low + self.high) / 2 if self.open else None
+
+    def add(self, candidate: Candidate) -> None:
+        too_much = self._reaches(candidate) if self.by_removal else candidate.addition > 0
+        if too_much:
+            self.high = candidate.strength
+        else:
+            self.low = candidate.strength
+
+
+def _candidate(iteration: int, strength: float, figures: Mapping[str, float]) -> Candidate:
+    rates = (figures["removal_rate"], figures["pixel_removal_rate"])
+    return Candidate(
+        iteration,
+        strength,
+        math.nan if any(map(math.isnan, rates)) else min(rates),
+        figures["addition_rate"],
+        figures["psnr/outside"],
+        figures.get("lpips/outside"),
+    )
+
+
+def _copy(network: nn.Module) -> Weights:
+    return {name: tensor.detach().clone() for name, tensor in network.state_dict().items()}
+
+
+def plot_candidates(
+    path: Path, candidates: list[Candidate], best: Candidate, removal_goal: float
+) -> None:
+    """Removal against fidelity: a line an iteration, a point a strength, the chosen one ringed."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 5), layout="constrained")
+    axes = figure.add_subplot(
+        xlabel="PSNR to GAN-SR outside the artifacts, dB", ylabel="removed, %", ylim=(-3, 103)
+    )
+    for iteration in sorted({candidate.iteration for candidate in candidates}):
+        line = sorted((c for c in candidates if c.iteration == iteration), key=lambda c: c.strength)
+        places = [c.psnr_outside for c in line], [100 * c.removal for c in line]
+        axes.plot(*places, ".-", label=f"{iteration} iterations")
+        for candidate, x, y in zip(line, *places, strict=True):
+            text = f"{candidate.strength:.3g}" + (" adds" if candidate.addition else "")
+            axes.annotate(text, (x, y), fontsize=7, xytext=(3, 3), textcoords="offset points")
+    axes.plot(
+        best.psnr_outside, 100 * best.removal, "o", ms=14, mfc="none", mec="k", label="result"
+    )
+    axes.axhline(100 * removal_goal, ls=":", c="grey", label="goal")
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=8)
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, dpi=100)
