@@ -17,7 +17,7 @@ $(STAMP): pyproject.toml constraints.txt
 	touch $(STAMP)
 
 train: $(STAMP)
-	$(BIN)/python train.py model=ldl data=desra_artifacts
+	$(BIN)/python train.py
 
 test: $(STAMP)
 	$(BIN)/python -m pytest -n auto

@@ -31,7 +31,8 @@ FOLDER_NAMES: dict[str, str] = {
 
 _SETTINGS = {
     "lr": "lr_root=DIR (low-resolution images)",
-    "mse_sr": "mse_root=DIR (or mse_weights=NAME_OR_FILE with lr_root=DIR, to make it)",
+    "mse_sr": "mse_root=DIR (or mse_weights=NAME_OR_FILE with lr_root=DIR, to make it; where the "
+    "generator has no MSE network, python train.py experiment=mse_partner makes one of it)",
     "gan_sr": "gan_root=DIR (or gan_weights=NAME_OR_FILE with lr_root=DIR, to make it)",
     "mask": "pred_root=DIR (detected masks, detect.py's DeSRA-Mask)",
     "gt_mask": "gt_root=DIR (labels, mask images or LabelMe's JSON)",

@@ -167,4 +167,4 @@ def figure_text(name: str, value: float | None) -> str:
         return "undefined"
     if "psnr" in name:
         return f"{value:.2f} dB"
-    return f"{value:.4f}" if "lpips" in name or "ssim_" in name else f"{100 * value:.2f} %"
+    return f"{value:.4f}" if "lpips" in name or "/ssim_" in name else f"{100 * value:.2f} %"

@@ -17,7 +17,8 @@ from datamodules.desra_artifacts import DeSRAArtifacts
 from datamodules.image_folders import ImageFolders
 from desra.detectors import ArtifactDetector
 from desra.errors import InputError
-from desra.images import quantize, read_mask_image, read_rgb, to_tensor, write_png
+from desra.images import quantize, read_rgb, to_tensor, write_png
+from desra.masks import read_mask_image
 from desra.metrics import AdditionRate, ArtifactMetrics, RemovalRate, region_hits
 from models.generators import RRDBNet, load_generator, write_generator
 from models.upscaler import Upscaler
