@@ -22,7 +22,7 @@ from datamodules.true_labels import true_labels
 from desra.errors import InputError
 from desra.files import find_images
 from desra.images import read_rgb
-from desra.labelme import read_gt_mask
+from desra.rim import read_mask_of
 
 Batch = dict[str, Tensor]
 _AT_ONCE = 8
@@ -198,10 +198,9 @@ class InjectedArtifacts(LightningDataModule):
             if match.error:
                 raise InputError(f"{match.key}: {match.error}")
             images = {role: self._read(match.paths[role]) for role in ("mse_sr", "gan_sr")}
-            mask = torch.from_numpy(read_gt_mask(match.paths["gt_mask"]).copy())[None]
-            if mask.shape[1:] != images["gan_sr"].shape[1:]:
-                raise InputError(f"{match.paths['gt_mask']}: of another size than its image")
-            found.append({**images, "mask": mask})
+            height, width = images["gan_sr"].shape[1:]
+            mask = read_mask_of(match.paths["gt_mask"], (height, width))
+            found.append({**images, "mask": torch.from_numpy(mask.copy())[None]})
         return found
 
     def make_batch(self, number: int, part: Literal["train", "val"] = "train") -> Batch:
@@ -282,7 +281,7 @@ def inject(images: Batch, random: torch.Generator, truth: bool = True) -> Batch:
     count, _, side, _ = hr.shape
     share = torch.rand(count, 1, 1, 1, generator=random)
     kind = torch.rand(count, 1, 1, 1, generator=random)
-    of_gan = kind < 0.6
+    of_gan = kind < 0.65
     background = torch.where(kind < 0.1, mse_sr.lerp(gan_sr, share), gan_sr)
     background = torch.where(of_gan, background, mse_sr.lerp(hr, 0.3 + 0.7 * share))
     background = torch.where(kind > 0.92, mse_sr, background)

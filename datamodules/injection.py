@@ -16,13 +16,13 @@ VISIBLE = 3.0 / 255
 
 
 def blobs(count: int, side: int, random: torch.Generator) -> Tensor:
-    """Masks of irregular regions, ``(count, 1, side, side)`` bool; of a fifth nothing is marked.
+    """Masks of irregular regions, ``(count, 1, side, side)`` bool; of a third nothing is marked.
 
     Smooth noise is cut at the level that leaves a drawn share of the pixels, 2 to 35 %.
     """
     masks = torch.zeros(count, 1, side, side, dtype=torch.bool)
     for index in range(count):
-        if torch.rand((), generator=random) < 0.2:
+        if torch.rand((), generator=random) < 0.33:
             continue
         cells = int(torch.randint(3, 8, (), generator=random))
         coarse = torch.rand(1, 1, cells, cells, generator=random)

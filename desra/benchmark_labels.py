@@ -16,6 +16,7 @@ from desra.errors import InputError
 from desra.labelme import read_gt_mask
 from desra.region_scores import RegionScore, score_map
 from desra.regions import label_regions
+from desra.rim import full_size
 
 
 @dataclass(frozen=True)
@@ -121,10 +122,7 @@ def _read_part(part: LabelPart, height: int, width: int) -> NDArray[np.bool_]:
         mask = read_heat_map(part.path) >= part.level
     else:
         mask = read_gt_mask(part.path)
-    if mask.shape != (height, width):
-        there = f"{mask.shape[1]}x{mask.shape[0]}"
-        raise InputError(f"{part.path}: {there} for an image of {width}x{height}; give its own")
-    return mask
+    return full_size(mask, (height, width), name=f"{part.path}: a label")
 
 
 def read_heat_map(path: Path) -> NDArray[np.float64]:

@@ -7,17 +7,18 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from time import perf_counter
-from typing import get_args
+from typing import Literal, get_args
 
 from rich.console import Console
 from rich.table import Table
 
 from desra.detector import Detector
 from desra.errors import InputError
-from desra.files import write_table, write_text
+from desra.files import Match, write_table, write_text
 from desra.image_task import Result
 from desra.ledger import Row
 from desra.metrics import MIN_SHARE
+from desra.metrics.prominence import PROMINENCE
 from desra.operating_points import (
     POINT_COLUMNS,
     Choice,
@@ -36,8 +37,11 @@ from desra.segmenters import Segmenter
 from desra.stage_cache import Stage
 from models.upscaler import Upscaler
 from tasks.choose_threshold_plot import plot_sweep
+from tasks.choose_threshold_promise import Of, Promise, counts_of, lines
 from tasks.pair_task import PairTask
+from tasks.prominent_regions import ProminenceEvaluation
 
+Wanted = Target | Literal["miss_rate"]
 CUTOFFS = [step / 40 for step in range(1, 40)]
 """Of the distance, where no thresholds are given."""
 
@@ -50,11 +54,16 @@ class ThresholdChoice(PairTask[Stage]):
         segmenter: what says which pixels show what.
         output_dir: gets ``metrics.json``, ``curve.csv``, ``curve.png`` and ``per_image.csv``.
         target: the score that must be reached, and the other is then as high as can be; or ``f1``,
-            which is made as high as can be.
-        value: that the target must reach, above 0 and at most 1; of no account for ``f1``.
+            which is made as high as can be; or ``miss_rate``, a promise, see `Promise`.
+        value: that the target must reach, above 0 and at most 1; of no account for ``f1``; for
+            ``miss_rate`` the share of missed artifacts that is promised.
         thresholds: in the detector's units; None for 39 that are evenly spaced over its distances.
         min_areas: minimum areas of regions, pixels.
         min_share: share of a region's pixels that the other mask must cover.
+        confidence: of the promise.
+        of: what is promised of: ``"all"`` labelled artifacts or the ``"prominent"`` ones.
+        prominence: where the labelled regions' scores are, and which are prominent; or None.
+        splits: random halves on which the promise is tried.
         mse: see `PairTask`.
         gan: likewise.
 
@@ -71,17 +80,26 @@ class ThresholdChoice(PairTask[Stage]):
         detector: Detector,
         segmenter: Segmenter,
         output_dir: str | Path,
-        target: Target = "precision",
+        target: Wanted = "precision",
         value: float = 0.8,
         thresholds: Sequence[float] | None = None,
         min_areas: Sequence[int] = (0, 500, 1000, 2000, 4000),
         min_share: float = MIN_SHARE,
+        confidence: float = 0.9,
+        of: Of = "all",
+        prominence: ProminenceEvaluation | None = None,
+        splits: int = 500,
         mse: Upscaler | None = None,
         gan: Upscaler | None = None,
     ) -> None:
         _check(target, value, thresholds, min_areas, min_share)
         super().__init__(detector, segmenter, output_dir, mse, gan)
         self.target, self.value, self.min_share = target, value, min_share
+        self.promise: Promise | None = None
+        if target == "miss_rate":
+            scores = prominence.path if prominence else None
+            level = prominence.prominence if prominence else PROMINENCE
+            self.promise = Promise(value, confidence, of, scores, level, splits)
         given = as_thresholds(detector, CUTOFFS) if thresholds is None else thresholds
         self.thresholds = sorted({float(threshold) for threshold in given})
         self.min_areas = sorted(set(min_areas))
@@ -90,7 +108,13 @@ class ThresholdChoice(PairTask[Stage]):
             "thresholds": self.thresholds,
             "min_share": min_share,
         }
+        if self.promise and of != "all":
+            self.settings |= {"of": of, "prominence": self.promise.prominence}
         self.choice: Choice | None = None
+
+    def inputs(self, match: Match) -> Sequence[Path]:
+        """The images, their labels, and the scores of regions where they count."""
+        return [*super().inputs(match), *(self.promise.inputs if self.promise else [])]
 
     def examine(self, stage: Stage) -> list[Stage]:
         """Part a batch into its images."""
@@ -120,6 +144,9 @@ class ThresholdChoice(PairTask[Stage]):
             "seconds": round(seconds, 4),
             "regions": [regions._asdict() for regions in swept],
         }
+        if self.promise:
+            key = result.sample.match.key
+            result.row["counted"] = self.promise.counted(key, gt_mask, self.rim)
 
     def finish(self, rows: Sequence[Row]) -> None:
         """Choose, and write the curve, its picture and ``metrics.json``."""
@@ -142,6 +169,16 @@ class ThresholdChoice(PairTask[Stage]):
             sweep.add(regions_from_record(record) for record in row["regions"])
         points = sweep.points()
         write_table(self.output_dir / "curve.csv", map(asdict, points), POINT_COLUMNS)
+        if self.promise:
+            counts = counts_of(rows, sweep)
+            self.choice, said = self.promise.choose(sweep, counts)
+            self.summary |= {"reached": self.choice.reached, **asdict(self.choice.point), **said}
+            if not self.choice.reached:
+                self.summary |= {"threshold": None, "min_area": None}
+            wanted = 1 - self.value
+            plot_sweep(self.output_dir / "curve.png", points, self.choice, "recall", wanted)
+            return
+        assert self.target != "miss_rate"
         wanted = self.summary["value"]
         if all(getattr(point, self.target) is None for point in points):
             return  # nothing is detected anywhere
@@ -162,6 +199,12 @@ class ThresholdChoice(PairTask[Stage]):
         if self.choice is None:
             reason = "nothing is detected" if self.summary["labelled"] else "nothing is labelled"
             console.print(f"{reason} in {self.summary['images']} images: no settings to choose")
+            return
+        if self.promise:
+            if self.choice.reached:
+                console.print(self._settings(self.choice))
+            for line in lines(self.promise, self.summary):
+                console.print(line, soft_wrap=True, highlight=False)
             return
         console.print(self._table(self.choice))
         console.print(self._verdict(self.choice), soft_wrap=True)
@@ -185,13 +228,14 @@ class ThresholdChoice(PairTask[Stage]):
         table.add_row("labelled regions", str(choice.point.labelled))
         return table
 
+    def _settings(self, choice: Choice) -> str:
+        threshold, min_area = choice.point.threshold, choice.point.min_area
+        return f"Use it with detector.threshold={threshold:g} detector.min_area={min_area}"
+
     def _verdict(self, choice: Choice) -> str:
-        settings = (
-            f"detector.threshold={choice.point.threshold:g} "
-            f"detector.min_area={choice.point.min_area}"
-        )
         if choice.reached:
-            return f"Use it with {settings}"
+            return self._settings(choice)
+        settings = self._settings(choice).removeprefix("Use it with ")
         best = _text(getattr(choice.point, self.target))
         return f"{self._wish()} is not reached; the best is {best}, at {settings}"
 
@@ -210,8 +254,9 @@ def _check(
     min_areas: Sequence[int],
     min_share: float,
 ) -> None:
-    if target not in get_args(Target):
-        raise InputError(f"target={target}: give one of {', '.join(get_args(Target))}")
+    targets = (*get_args(Target), "miss_rate")
+    if target not in targets:
+        raise InputError(f"target={target}: give one of {', '.join(targets)}")
     if not 0 < value <= 1:
         raise InputError(f"value={value}: give the wanted {target}, above 0 and at most 1")
     if not 0 < min_share <= 1:
