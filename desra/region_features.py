@@ -87,7 +87,7 @@ def region_features(
     across = np.gradient(luma, axis=1)
     down = np.gradient(luma, axis=0)
 
-    def mean(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    def mean(values: NDArray) -> NDArray[np.float64]:
         return np.bincount(labels.ravel(), values.ravel(), regions + 1)[1:] / area
 
     area = np.bincount(labels.ravel(), minlength=regions + 1)[1:]
