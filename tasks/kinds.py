@@ -1,0 +1,279 @@
+"""Kinds of artifacts: found by clustering, named, shown on a page, followed through finetuning."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import torch
+from lightning import LightningModule
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.table import Table
+
+from desra import report
+from desra.detectors import Detector
+from desra.errors import InputError
+from desra.files import Match, write_table, write_text
+from desra.image_task import Result, Sample
+from desra.images import read_rgb
+from desra.kinds import Kinds, find_kinds
+from desra.ledger import Row
+from desra.metrics import MIN_SHARE
+from desra.region_features import FEATURES, RegionFeatures, region_features
+from desra.regions import label_regions
+from desra.rim import read_mask_of
+
+REGIONS, TABLE, FILE = "regions.csv", "kinds.csv", "kinds.json"
+_PICTURES = {"lr": "LR", "mse_sr": "MSE-SR", "gan_sr": "GAN-SR", "after": "After"}
+
+
+class KindsOfArtifacts(LightningModule):
+    """Tell the kinds of an artifact set's regions apart; an `ImageTask`.
+
+    Args:
+        detector: finds what is left in the images after finetuning, where there are some.
+        output_dir: gets ``regions.csv`` (each region with its kind), ``kinds.csv`` (each kind with
+            its figures), ``kinds.json``, ``metrics.json``, and the page with an outline a kind.
+        kinds: ``kinds.json`` of an earlier run, whose kinds are recognised; None to find them.
+        count: of kinds; None for the number that tells them apart best.
+        names: of kinds, by number (from 0) or by the present name.
+        min_share: share of a region that must be detected afterwards for it to be there still.
+        page: whether to make the page.
+
+    Raises:
+        InputError: settings that cannot be used.
+    """
+
+    name = "kinds"
+    table_name = "per_image.csv"
+    columns = ("image", "width", "height", "count", "artifact_share", "seconds", "error")
+
+    def __init__(
+        self,
+        detector: Detector,
+        output_dir: str | Path,
+        kinds: str | Path | None = None,
+        count: int | None = None,
+        names: Mapping[int | str, str] | None = None,
+        min_share: float = MIN_SHARE,
+        page: bool = True,
+    ) -> None:
+        super().__init__()
+        if count is not None and count < 1:
+            raise InputError(f"count={count}: give a number of kinds, or null to choose it")
+        self.detector, self.output_dir = detector, Path(output_dir)
+        self.known = Kinds.read(kinds) if kinds is not None else None
+        self.count, self.names, self.page = count, dict(names or {}), page
+        self.min_share = min_share
+        self.settings = {"detector": detector.settings, "min_share": min_share, "page": page}
+        self.summary: dict[str, Any] = {}
+        self._table: list[dict[str, Any]] = []
+
+    def setup(self, stage: str) -> None:
+        """Load what the detector needs."""
+        self.detector.prepare()
+
+    def inputs(self, match: Match) -> Sequence[Path]:
+        """The pictures and the mask."""
+        return list(match.paths.values())
+
+    def load(self, match: Match) -> dict[str, NDArray]:
+        """Read them.
+
+        Raises:
+            InputError: unreadable, or of different sizes.
+        """
+        pictures: dict[str, NDArray] = {
+            role: read_rgb(path) for role, path in match.paths.items() if role != "mask"
+        }
+        size = pictures["gan_sr"].shape
+        for role in ("mse_sr", "after"):
+            if role in pictures and pictures[role].shape != size:
+                raise InputError(f"{match.key}: {_PICTURES[role]} is not of GAN-SR's size")
+        pictures["mask"] = read_mask_of(match.paths["mask"], size[:2])
+        return pictures
+
+    @torch.inference_mode()
+    def predict_step(self, batch: list[Sample], *_: Any) -> list[Result]:
+        """Take the features of each image's regions."""
+        return [self._examine(sample) for sample in batch]
+
+    def _examine(self, sample: Sample) -> Result:
+        result, start = Result(sample), perf_counter()
+        if sample.payload is None:
+            return result
+        pictures: dict[str, NDArray] = sample.payload
+        regions = region_features(pictures["mse_sr"], pictures["gan_sr"], pictures["mask"])
+        height, width = pictures["mask"].shape
+        result.row = {"width": width, "height": height, "count": len(regions)}
+        result.row["artifact_share"] = round(float(pictures["mask"].mean()), 6)
+        result.row["regions"] = [region._asdict() for region in regions]
+        if "after" in pictures:
+            try:
+                result.row |= self._follow(pictures)
+            except InputError as error:
+                result.error = f"{sample.match.key}: {error}"
+                return result
+        result.row["seconds"] = round(sample.seconds + perf_counter() - start, 4)
+        result.write = partial(self._write, sample.match.key, pictures)
+        return result
+
+    def _follow(self, pictures: Mapping[str, NDArray]) -> Row:
+        """Which regions are still detected after finetuning, and what is new."""
+        pair = (
+            torch.from_numpy(pictures[role].copy()).permute(2, 0, 1)[None].to(self.device)
+            for role in ("mse_sr", "after")
+        )
+        found = self.detector(*pair).mask[0, 0].cpu().numpy()
+        left = _shares(pictures["mask"], found)
+        new = found & ~_touching(found, pictures["mask"], self.min_share)
+        added = region_features(pictures["mse_sr"], pictures["after"], new)
+        return {
+            "removed": [share < self.min_share for share in left],
+            "added": [region._asdict() for region in added],
+        }
+
+    def _write(self, key: str, pictures: Mapping[str, NDArray]) -> list[Path]:
+        if not self.page:
+            return []
+        images = {title: pictures[role] for role, title in _PICTURES.items() if role in pictures}
+        return report.write_views(self.output_dir, key, images=images, thumbnail="GAN-SR")
+
+    def finish(self, rows: Sequence[Row]) -> None:
+        """Find or recognise the kinds, and write tables and page."""
+        done = [row for row in rows if not row.get("error")]
+        regions = [(row, RegionFeatures(**one)) for row in done for one in row["regions"]]
+        features = np.array([one.values for _, one in regions]).reshape(-1, len(FEATURES))
+        kinds = self.known or find_kinds(features, self.count)
+        kinds = kinds.renamed(self.names)
+        numbers = kinds.of(features).tolist()
+        kinds.save(self.output_dir / FILE)
+        removed = [gone for row in done for gone in row.get("removed", [None] * row["count"])]
+        self._write_regions(regions, kinds, numbers, removed)
+        added = [one["values"] for row in done for one in row.get("added", [])]
+        new = kinds.of(np.array(added).reshape(-1, len(FEATURES))).tolist()
+        areas = np.array([one.area for _, one in regions])
+        followed = any("removed" in row for row in done)
+        for number, name in enumerate(kinds.names):
+            own = [place for place, kind in enumerate(numbers) if kind == number]
+            gone = [removed[place] for place in own if removed[place] is not None]
+            self._table.append(
+                {
+                    "kind": name,
+                    "regions": len(own),
+                    "area_share": float(areas[own].sum() / areas.sum()) if own else 0.0,
+                    "removal_rate": sum(gone) / len(gone) if gone else None,
+                    "added": new.count(number) if followed else None,
+                }
+            )
+        write_table(self.output_dir / TABLE, self._table, list(self._table[0]))
+        self.summary = {
+            "images": len(done),
+            "images_not_done": len(rows) - len(done),
+            "regions": len(regions),
+            "kinds": len(kinds.names),
+            "per_kind": self._table,
+        }
+        write_text(self.output_dir / "metrics.json", json.dumps(self.summary, indent=2) + "\n")
+        if self.page:
+            self._write_page(done, kinds, numbers)
+
+    def _write_regions(
+        self,
+        regions: Sequence[tuple[Row, RegionFeatures]],
+        kinds: Kinds,
+        numbers: Sequence[int],
+        removed: Sequence[bool | None],
+    ) -> None:
+        table = []
+        for (row, region), number, gone in zip(regions, numbers, removed, strict=True):
+            values = dict(zip(FEATURES, (round(v, 4) for v in region.values), strict=True))
+            place = {"image": row["image"], "x": region.x, "y": region.y, "area": region.area}
+            is_gone = None if gone is None else int(gone)
+            table.append({**place, "kind": kinds.names[number], "removed": is_gone, **values})
+        names = ["image", "x", "y", "area", "kind", "removed", *FEATURES]
+        write_table(self.output_dir / REGIONS, table, names)
+
+    def _write_page(self, rows: Sequence[Row], kinds: Kinds, numbers: Sequence[int]) -> None:
+        """Outlines by kind, each of which the page shows or hides."""
+        matches = {match.key: match for match in self.trainer.datamodule.matches}  # type: ignore[attr-defined]
+        place, shown = 0, []
+        for row in rows:
+            own = numbers[place : place + row["count"]]
+            place += row["count"]
+            size = (row["height"], row["width"])
+            mask = read_mask_of(matches[row["image"]].paths["mask"], size)
+            labels = label_regions(torch.from_numpy(mask.copy()))[0].numpy()
+            kind_of = np.array([-1, *own])[labels]
+            outlines = {name: labels * (kind_of == n) for n, name in enumerate(kinds.names)}
+            outlines = {name: plane for name, plane in outlines.items() if plane.any()}
+            facts = {
+                kinds.names[kind]: {
+                    number: {"kind": kinds.names[kind], **_gone(row, number)}
+                    for number, other in enumerate(own, 1)
+                    if other == kind
+                }
+                for kind in set(own)
+            }
+            report.write_regions(self.output_dir, row["image"], outlines=outlines, facts=facts)
+            per_kind = {f"kind_{n}": own.count(n) for n in range(len(kinds.names))}
+            shown.append({**{name: row.get(name) for name in self.columns}, **per_kind})
+        report.write_page(
+            self.output_dir,
+            shown,
+            title="Kinds of artifacts",
+            columns=(
+                report.Column("artifact_share", "artifacts", "share", "pixels in regions"),
+                report.Column("count", "regions", "integer"),
+                *(
+                    report.Column(f"kind_{n}", name, "integer", f"regions of the kind {name}")
+                    for n, name in enumerate(kinds.names)
+                ),
+            ),
+            sort="count",
+            settings=self.detector.shown_settings,
+            summary={row["kind"]: f"{row['regions']} regions" for row in self._table},
+        )
+
+    def teardown(self, stage: str) -> None:
+        """Print the kinds; only now is the progress bar gone."""
+        if not self._table:
+            return
+        table = Table(title="Kinds of artifacts")
+        followed = any(row["added"] is not None for row in self._table)
+        for name in ("kind", "regions", "of the area", *(["removed", "added"] if followed else [])):
+            table.add_column(name, justify="left" if name == "kind" else "right")
+        for row in self._table:
+            gone = row["removal_rate"]
+            more = ["–" if gone is None else f"{100 * gone:.0f} %", str(row["added"])]
+            cells = [row["kind"], str(row["regions"]), f"{100 * row['area_share']:.1f} %"]
+            table.add_row(*cells, *(more if followed else []))
+        Console().print(table)
+
+
+def _gone(row: Row, number: int) -> dict[str, str]:
+    if "removed" not in row:
+        return {}
+    return {"after finetuning": "removed" if row["removed"][number - 1] else "still there"}
+
+
+def _shares(mask: NDArray[np.bool_], inside: NDArray[np.bool_]) -> list[float]:
+    """Of each region of a mask, in raster order, the share that is inside another."""
+    labels, count = (part.numpy() for part in label_regions(torch.from_numpy(mask.copy())))
+    area = np.bincount(labels.ravel(), minlength=int(count) + 1)[1:]
+    return (np.bincount(labels.ravel(), inside.ravel(), int(count) + 1)[1:] / area).tolist()
+
+
+def _touching(
+    mask: NDArray[np.bool_], other: NDArray[np.bool_], min_share: float
+) -> NDArray[np.bool_]:
+    """The regions of a mask of which at least ``min_share`` is in another."""
+    labels = label_regions(torch.from_numpy(mask.copy()))[0].numpy()
+    kept = np.array([False, *(share >= min_share for share in _shares(mask, other))])
+    return kept[labels]
