@@ -20,6 +20,7 @@ import cli.resolvers  # noqa: F401  registers what the configs use
 from cli import failures
 from cli.help import CONF, command_groups, groups_of, options
 from desra.command import commands
+from desra.hggt_labels import Tagging, write_tagging
 from desra.images import write_png
 from models.discriminators import UNetDiscriminator
 from models.generators import RRDBNet, load_generator, write_generator
@@ -119,6 +120,14 @@ RUNS = [
     *(f"experiment={name}" for name in options("experiment", "train")),
     "experiment=pretrain_mse generator@model.generator=swinir",
     "experiment=pretrain_mse generator@model.generator=srvgg",
+    "experiment=hggt_psnr model=hggt_rrdb generator_weights=null "
+    "generator@model.generator=rrdbnet_ps",
+    "experiment=hggt_psnr model=hggt_swinir generator_weights=null "
+    "generator@model.generator=swinir_classical",
+    "experiment=hggt_gan_positive_negative model=hggt_swinir",
+    "experiment=hggt_gan_positive model=hggt_ldl",
+    "experiment=hggt_gan_original model=hggt_realesrgan "
+    "degradation@data.degradation=hggt_two_stage",
 ]
 
 TINY_SET = ("data.gt_crop=32", "data.batch_size=2", "data.val_share=0.34")
@@ -130,6 +139,9 @@ TINY_NETWORKS = {
     "RRDBNet": ("features=8", "blocks=1", "growth=4"),
     "SRVGGNetCompact": ("features=8", "depth=1"),
     "SwinIR": ("features=8", "embed_dim=8", "depths=[1]", "num_heads=[2]"),
+    "RRDBPSNet": ("features=8", "blocks=1", "growth=4"),
+    "RCAN": ("features=8", "groups=1", "blocks=1", "squeeze=4"),
+    "ELAN": ("features=6", "blocks=1"),
 }
 
 
@@ -143,6 +155,10 @@ def files(tmp_path: Path) -> Path:
         pictures = {"LR": small, "MSE-SR": photo, "GAN-SR": photo, "DeSRA-Mask": masked}
         for folder, pixels in pictures.items():
             write_png(tmp_path / "set" / folder / f"{index}.png", pixels)
+        for version in ("original", "01", "02"):
+            write_png(tmp_path / "truths" / version / f"{index}.png", photo)
+        labels = Tagging({"01": "Positive", "02": "Negative"})
+        write_tagging(tmp_path / "labels" / "A" / f"{index}.json", labels)
     torch.manual_seed(0)
     write_generator(tmp_path / "g.pth", RRDBNet(features=8, blocks=1))  # spandrel knows growth 32
     torch.save({"params": UNetDiscriminator(features=4).state_dict()}, tmp_path / "d.pth")
@@ -157,6 +173,8 @@ def overrides_of(run: str, files: Path) -> list[str]:
     kind = str(config.data._target_).rpartition(".")[2]
     if kind == "PairedImages":
         given += [f"data.hr_root={files}/set/GAN-SR", f"data.lr_root={files}/set/LR", *TINY_SET]
+    elif kind == "HGGTSets":
+        given += [f"data.root={files}/truths", f"data.labels={files}/labels", *TINY_CLEAN]
     elif kind == "HRImages":
         given += [f"data.root={files}/set/GAN-SR", *TINY_CLEAN]
     else:
@@ -189,7 +207,7 @@ def test_training_runs(run: str, files: Path, monkeypatch: pytest.MonkeyPatch) -
     assert failures._exit_code == 0
     assert json.loads((out / "summary.json").read_text())["iterations"] == 1
     for path in out.glob("weights/*"):
-        assert load_generator(path).scale == 4
+        assert load_generator(path).scale == (1 if "hggt_enhance" in run else 4)
     assert bool(list(out.glob("weights/*"))) == ("callbacks=none" not in run)
     written = {"csv": "metrics.csv", "tensorboard": "tensorboard", "wandb": "wandb"}
     logger = dict(part.split("=") for part in run.split()).get("logger", "csv")
