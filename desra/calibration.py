@@ -222,6 +222,13 @@ def calibrate(
 
     Raises:
         InputError: a setting out of its range, or no pixel at all.
+
+    Example:
+        >>> distribution = TextureDistribution(bins=1000)
+        >>> distance = torch.full((1, 1, 8, 8), 0.72, dtype=torch.float64)
+        >>> distribution.update(distance, torch.zeros(1, 1, 8, 8, dtype=torch.uint8))
+        >>> calibrate(distribution, ["wall"], min_pixels=1).classes[0].interval  # of [0.70, 0.75]
+        5
     """
     check_rule(percentile, intervals, min_pixels)
     if distribution.bins % intervals:

@@ -127,6 +127,12 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
 
     Raises:
         InputError: missing, damaged, not a file of weights, or one that would have to run code.
+
+    Example:
+        >>> torch.save({"params": {"conv.weight": torch.ones(2)}}, "net.pth")
+        >>> state = read_checkpoint("net.pth").states()[0]
+        >>> state.container, list(state.tensors)
+        ('params', ['conv.weight'])
     """
     path = Path(path)
     if path.is_dir():
@@ -156,6 +162,11 @@ def read_state(
 
     Raises:
         InputError: as `read_checkpoint` and `Checkpoint.states`.
+
+    Example:
+        >>> torch.save({"params": {"conv.weight": torch.ones(2)}}, "net.pth")
+        >>> [*read_state("net.pth", "params")[0]]
+        ['conv.weight']
     """
     checkpoint = read_checkpoint(path)
     return checkpoint.states(key)[0].tensors, dict(checkpoint.metadata)

@@ -23,6 +23,12 @@ def cache_dir() -> Path:
 
     On Linux that is ``$XDG_CACHE_HOME/desra`` or ``~/.cache/desra``. It is made when something is
     downloaded.
+
+    Example:
+        >>> os.environ["DESRA_CACHE"] = "weights"
+        >>> cache_dir()
+        PosixPath('weights')
+        >>> del os.environ["DESRA_CACHE"]
     """
     folder = os.environ.get("DESRA_CACHE") or platformdirs.user_cache_dir("desra", appauthor=False)
     return Path(folder).expanduser()

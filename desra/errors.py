@@ -8,6 +8,12 @@ class InputError(ValueError):
 
     The entry points print that line without a traceback and exit with 2; a task over many images
     catches it for each image, writes it into the table and goes on.
+
+    Example:
+        >>> raise InputError("threshold=2; give a number from 0 to 1")
+        Traceback (most recent call last):
+            ...
+        desra.errors.InputError: threshold=2; give a number from 0 to 1
     """
 
     def __init__(self, message: str) -> None:

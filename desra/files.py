@@ -77,6 +77,13 @@ def find_images(
 
     Raises:
         InputError: ``root`` does not exist, holds no image, or is neither file nor folder.
+
+    Example:
+        >>> import numpy as np
+        >>> from desra.images import write_png
+        >>> write_png("set/sky/1.png", np.zeros((2, 2, 3), np.uint8))
+        >>> find_images("set")
+        {'sky/1': [PosixPath('set/sky/1.png')]}
     """
     root = Path(root)
     if root.is_file():
@@ -130,6 +137,14 @@ def match_folders(
 
     Raises:
         InputError: a root does not exist or holds no image.
+
+    Example:
+        >>> import numpy as np
+        >>> from desra.images import write_png
+        >>> for role in ("lr", "hr"):
+        ...     write_png(f"{role}/sky/1.png", np.zeros((2, 2, 3), np.uint8))
+        >>> [match.key for match in match_folders({"lr": "lr", "hr": "hr"})]
+        ['sky/1']
     """
     roots = {role: Path(root) for role, root in {**required, **(optional or {})}.items()}
     found = {role: (finders or {}).get(role, find_images)(root) for role, root in roots.items()}
@@ -180,6 +195,12 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
 
     Folders are made as needed. The temporary name keeps the suffix, since writers of images choose
     the format by it. Nothing half-written is ever at ``path``, whenever the process is stopped.
+
+    Example:
+        >>> with atomic_path("out/table.csv") as temporary:
+        ...     n = temporary.write_text("a,b")
+        >>> Path("out/table.csv").read_text()
+        'a,b'
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -106,6 +106,11 @@ def image_size(path: str | Path) -> tuple[int, int]:
 
     Raises:
         InputError: missing, or not an image.
+
+    Example:
+        >>> write_png("wide.png", np.zeros((2, 3), np.uint8))
+        >>> image_size("wide.png")
+        (2, 3)
     """
     path = Path(path)
     _require_regular(path)
@@ -263,6 +268,11 @@ def read_rgb(path: str | Path, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8
 
     Raises:
         InputError: as `read_image`.
+
+    Example:
+        >>> write_png("grey.png", np.full((2, 3), 7, np.uint8))
+        >>> read_rgb("grey.png").shape
+        (2, 3, 3)
     """
     return rgb8(read_image(path, max_pixels).pixels)
 
@@ -285,6 +295,12 @@ def write_png(path: str | Path, pixels: NDArray, compression: int = 1) -> None:
         pixels: ``(H, W)``, ``(H, W, 3)`` or ``(H, W, 4)``, uint8 or uint16, RGB order; a bool
             mask is written as 0/255.
         compression: zlib level, 0 (none) to 9.
+
+    Example:
+        >>> write_png("mask.png", np.array([[0, 255]], np.uint8))
+        >>> read_image("mask.png").pixels
+        array([[[  0],
+                [255]]], dtype=uint8)
     """
     if pixels.dtype == bool:
         pixels = pixels.view(np.uint8) * np.uint8(255)
@@ -300,7 +316,12 @@ def write_png(path: str | Path, pixels: NDArray, compression: int = 1) -> None:
 
 
 def to_tensor(pixels: NDArray) -> torch.Tensor:
-    """``(H, W, C)`` uint8 or uint16 pixels to a ``(1, C, H, W)`` float32 tensor in [0, 1]."""
+    """``(H, W, C)`` uint8 or uint16 pixels to a ``(1, C, H, W)`` float32 tensor in [0, 1].
+
+    Example:
+        >>> to_tensor(np.zeros((4, 6, 3), np.uint8)).shape
+        torch.Size([1, 3, 4, 6])
+    """
     scale = float(np.iinfo(pixels.dtype).max)
     planes = np.ascontiguousarray(pixels.transpose(2, 0, 1), dtype=np.float32)
     return torch.from_numpy(planes).div_(scale).unsqueeze(0)
@@ -314,6 +335,10 @@ def quantize(images: torch.Tensor) -> torch.Tensor:
     Raises:
         InputError: NaN or infinity in the image, or values far outside of the range, as of an image
             in [0, 255].
+
+    Example:
+        >>> quantize(torch.tensor([-0.1, 0.5, 1.2]))
+        tensor([  0, 128, 255], dtype=torch.uint8)
     """
     if images.dtype == torch.uint8:
         return images
@@ -329,6 +354,11 @@ def quantize(images: torch.Tensor) -> torch.Tensor:
 
 
 def to_uint8(image: torch.Tensor) -> NDArray[np.uint8]:
-    """One image, ``(3, H, W)`` or ``(1, 3, H, W)``, float in [0, 1] or uint8, to uint8 HWC."""
+    """One image, ``(3, H, W)`` or ``(1, 3, H, W)``, float in [0, 1] or uint8, to uint8 HWC.
+
+    Example:
+        >>> to_uint8(torch.ones(3, 4, 6)).shape
+        (4, 6, 3)
+    """
     planes = quantize(image).reshape(image.shape[-3:])
     return planes.permute(1, 2, 0).contiguous().cpu().numpy()

@@ -75,6 +75,14 @@ def read_gt_mask(
 
     Raises:
         InputError: as `read_labelme` and `read_mask_image`.
+
+    Example:
+        >>> from desra.labelme_writing import write_labelme
+        >>> mask = np.zeros((8, 8), bool)
+        >>> mask[2:5, 3:7] = True
+        >>> write_labelme("label.json", mask, "photo.png")
+        >>> np.array_equal(read_gt_mask("label.json"), mask)
+        True
     """
     if _is_json(Path(path)):
         return read_labelme(path, max_pixels, drawn_on)

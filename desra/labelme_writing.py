@@ -41,6 +41,13 @@ def write_labelme(
         shapes: polygons where they can be, or all as masks.
         label: of every shape that has no kind.
         kinds: x, y and name of regions' kinds; the shape with the pixel takes it as its label.
+
+    Example:
+        >>> mask = np.zeros((8, 8), bool)
+        >>> mask[2:5, 3:7] = True
+        >>> write_labelme("label.json", mask, "photo.png")
+        >>> json.loads(Path("label.json").read_text())["shapes"][0]["shape_type"]
+        'polygon'
     """
     path = Path(path)
     height, width = mask.shape

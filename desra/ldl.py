@@ -14,7 +14,13 @@ from desra.errors import InputError
 
 
 def residual(reference: Tensor, output: Tensor) -> Tensor:
-    """Absolute difference summed over channels: ``(B, C, H, W)`` twice to ``(B, 1, H, W)``."""
+    """Absolute difference summed over channels: ``(B, C, H, W)`` twice to ``(B, 1, H, W)``.
+
+    Example:
+        >>> import torch
+        >>> residual(torch.zeros(1, 3, 1, 1), torch.full((1, 3, 1, 1), 0.5)).item()
+        1.5
+    """
     return (reference - output).abs().sum(dim=1, keepdim=True)
 
 
@@ -73,6 +79,14 @@ def artifact_map(
 
     Returns:
         ``(B, 1, H, W)`` float32. Gradients reach ``output`` through the map, as in the release.
+
+    Example:
+        >>> import torch
+        >>> target = torch.rand(1, 3, 16, 16)
+        >>> artifact_map(target, target).abs().max().item()
+        0.0
+        >>> artifact_map(target, 1 - target).shape
+        torch.Size([1, 1, 16, 16])
     """
     difference = residual(reference.float(), output.float())
     spread = difference.double().var(dim=(-3, -2, -1), keepdim=True)

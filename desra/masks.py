@@ -46,6 +46,12 @@ def read_mask_image(path: str | Path, max_pixels: int = MAX_PIXELS) -> NDArray[n
 
     Raises:
         InputError: unreadable as an image, or no mask; then with a histogram of its levels.
+
+    Example:
+        >>> from desra.images import write_png
+        >>> write_png("mask.png", np.array([[0, 255]], np.uint8))
+        >>> read_mask_image("mask.png")
+        array([[False,  True]])
     """
     path = Path(path)
     picture = read_image(path, max_pixels)

@@ -66,7 +66,12 @@ def _container_memory() -> list[int]:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether ``error`` says that memory ran out, on any device."""
+    """Whether ``error`` says that memory ran out, on any device.
+
+    Example:
+        >>> is_out_of_memory(MemoryError())
+        True
+    """
     if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
         return True
     return isinstance(error, RuntimeError) and any(text in str(error) for text in _OUT_OF_MEMORY)
@@ -124,7 +129,12 @@ def _storage(tensor: torch.Tensor) -> torch.UntypedStorage:
 
 
 def peak_bytes(compute: Callable[[], object]) -> int:
-    """The most bytes of tensors alive at once that ``compute`` makes, its result included."""
+    """The most bytes of tensors alive at once that ``compute`` makes, its result included.
+
+    Example:
+        >>> peak_bytes(lambda: torch.zeros(1000) + torch.zeros(1000))
+        12000
+    """
     with LiveBytes() as counter:
         result = compute()
         peak = counter.peak

@@ -25,6 +25,15 @@ def erode(mask: Tensor, size: int = 5) -> Tensor:
 
     Raises:
         InputError: the size is even or below 1, or the mask is not bool.
+
+    Example:
+        >>> import torch
+        >>> mask = torch.ones(1, 1, 3, 4, dtype=torch.bool)
+        >>> mask[..., 1, 3] = False
+        >>> erode(mask, 3).int()[0, 0]
+        tensor([[1, 1, 0, 0],
+                [1, 1, 0, 0],
+                [1, 1, 0, 0]], dtype=torch.int32)
     """
     _check_size(size)
     if mask.device.type == "cpu":
@@ -42,6 +51,15 @@ def dilate(mask: Tensor, size: int = 5, iterations: int = 1) -> Tensor:
 
     Raises:
         InputError: the size is even or below 1, or the mask is not bool.
+
+    Example:
+        >>> import torch
+        >>> mask = torch.zeros(1, 1, 3, 5, dtype=torch.bool)
+        >>> mask[..., 1, 1] = True
+        >>> dilate(mask, 3).int()[0, 0]
+        tensor([[1, 1, 1, 0, 0],
+                [1, 1, 1, 0, 0],
+                [1, 1, 1, 0, 0]], dtype=torch.int32)
     """
     _check_size(size)
     side = iterations * (size - 1) + 1  # one dilation by a larger square

@@ -34,7 +34,12 @@ _FLAT = 1e-9  # normalised levels below it are what rounding leaves of nothing
 
 
 def luma(images: Tensor) -> Tensor:
-    """Y of BT.601 of uint8 RGB ``(B, 3, H, W)``: whole levels from 16 to 235, ``(B, H, W)``."""
+    """Y of BT.601 of uint8 RGB ``(B, 3, H, W)``: whole levels from 16 to 235, ``(B, H, W)``.
+
+    Example:
+        >>> luma(torch.tensor([0, 255], dtype=torch.uint8).view(1, 1, 1, 2).expand(1, 3, 1, 2))
+        tensor([[[ 16., 235.]]], dtype=torch.float64)
+    """
     weights = images.new_tensor(_LUMA, dtype=torch.float64).view(1, 3, 1, 1)
     return ((images.double() * weights).sum(1) + 16).round()
 
@@ -74,6 +79,10 @@ def half_size(plane: Tensor) -> Tensor:
 
     Returns:
         ``(B, ceil(H/2), ceil(W/2))``.
+
+    Example:
+        >>> half_size(torch.ones(1, 5, 6)).shape
+        torch.Size([1, 3, 3])
     """
     # The centre of two pixels lies between them: offsets −3.5 … 3.5, halved for the cubic.
     offset = (torch.arange(8, dtype=torch.float64) - 3.5).abs() / 2
@@ -116,6 +125,11 @@ def patch_features(
 
     Returns:
         ``(len(rows), len(columns), 36)``, NaN for a patch without structure.
+
+    Example:
+        >>> plane = luma(torch.randint(0, 256, (1, 3, 96, 192), dtype=torch.uint8))[0]
+        >>> patch_features(plane, [0], [0, 96]).shape
+        torch.Size([1, 2, 36])
     """
     levels, smaller = normalised(plane[None]), normalised(half_size(plane[None]))
     scales = [
@@ -206,6 +220,11 @@ def read_model(path: str | Path) -> PristineModel:
 
     Raises:
         InputError: no such file, or another kind of file.
+
+    Example:
+        >>> model = read_model(PUBLISHED_MODEL)
+        >>> model.mean.shape, model.covariance.shape
+        ((36,), (36, 36))
     """
     path = Path(path)
     if not path.is_file():

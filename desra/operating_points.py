@@ -55,6 +55,11 @@ def compare_regions(mask: Tensor, gt_mask: Tensor, min_share: float = MIN_SHARE)
         mask: detected, bool ``(H, W)``.
         gt_mask: labelled, of the same shape and device.
         min_share: share of a region's pixels that the other mask must cover.
+
+    Example:
+        >>> mask = torch.tensor([[True, True, False, True]])
+        >>> compare_regions(mask, torch.tensor([[True, False, False, False]]))
+        Regions(areas=[2, 1], overlaps=[1, 0], decisive=[2], labelled_pixels=1)
     """
     detected, count = (part.cpu().numpy() for part in label_regions(mask))
     labelled, gt_count = (part.cpu().numpy() for part in label_regions(gt_mask))

@@ -57,6 +57,11 @@ def blend_weights(mask: torch.Tensor, feather: int) -> torch.Tensor:
 
     Raises:
         InputError: ``feather`` is negative.
+
+    Example:
+        >>> mask = torch.tensor([True, False, False, False]).view(1, 1, 1, 4)
+        >>> blend_weights(mask, feather=1).flatten()
+        tensor([1.0000, 0.5000, 0.0000, 0.0000])
     """
     if feather < 0:
         raise InputError(f"feather={feather}: give a width in pixels, 0 for a hard switch")

@@ -88,12 +88,22 @@ def label_regions(mask: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def count_regions(mask: Tensor) -> Tensor:
-    """Number of regions of each image, int64 of the mask's leading shape."""
+    """Number of regions of each image, int64 of the mask's leading shape.
+
+    Example:
+        >>> count_regions(torch.tensor([[1, 0, 0, 1], [0, 1, 0, 1]]).bool()).item()
+        2
+    """
     return find_runs(as_images(mask)).counts.view(mask.shape[:-2])
 
 
 def region_areas(mask: Tensor) -> Tensor:
-    """Pixels of every region of the batch, int64 ``(N,)``; image by image, raster order."""
+    """Pixels of every region of the batch, int64 ``(N,)``; image by image, raster order.
+
+    Example:
+        >>> region_areas(torch.tensor([[1, 0, 0, 1], [0, 1, 0, 1]]).bool())
+        tensor([2, 2])
+    """
     return find_runs(as_images(mask)).areas()
 
 
@@ -140,7 +150,12 @@ def region_overlaps(regions_of: Tensor, inside: Tensor) -> RegionOverlaps:
 
 
 def remove_small_regions(mask: Tensor, min_area: int) -> Tensor:
-    """The mask with only those regions that have more than ``min_area`` pixels."""
+    """The mask with only those regions that have more than ``min_area`` pixels.
+
+    Example:
+        >>> remove_small_regions(torch.tensor([[1, 1, 0, 1]]).bool(), 1).int()
+        tensor([[1, 1, 0, 0]], dtype=torch.int32)
+    """
     runs = find_runs(as_images(mask))
     keep = runs.areas() > min_area
     return paint_runs(runs, keep[runs.region]).view(mask.shape)
@@ -152,6 +167,12 @@ def fill_holes(mask: Tensor) -> Tensor:
     A hole is an 8-connected region of the background that has no pixel at the image's border:
     background that is joined to the border only diagonally is not a hole, as with
     ``scipy.ndimage.binary_fill_holes(mask, numpy.ones((3, 3)))``.
+
+    Example:
+        >>> ring = torch.ones(1, 3, 3, dtype=torch.bool)
+        >>> ring[0, 1, 1] = False
+        >>> fill_holes(ring).all().item()
+        True
     """
     runs = find_runs(as_images(mask), value=False)
     _, height, width = runs.size

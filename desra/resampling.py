@@ -19,6 +19,10 @@ def resize_lanczos(pixels: NDArray, height: int, width: int) -> NDArray:
 
     Returns:
         ``(height, width, C)`` of the same type, rounded and clipped to its range.
+
+    Example:
+        >>> resize_lanczos(np.zeros((4, 6, 3), np.uint8), 12, 8).shape
+        (12, 8, 3)
     """
     if pixels.shape[:2] == (height, width):
         return pixels

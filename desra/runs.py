@@ -61,6 +61,11 @@ def find_runs(masks: Tensor, value: bool = True) -> Runs:
     Args:
         masks: ``(B, H, W)`` bool, of any strides.
         value: what a region consists of; with False the regions are those of the background.
+
+    Example:
+        >>> runs = find_runs(torch.tensor([[[0, 1, 1, 0], [1, 0, 0, 0]]]).bool())
+        >>> runs.start.tolist(), runs.stop.tolist(), runs.region.tolist()
+        ([1, 0], [3, 1], [0, 0])
     """
     if masks.device.type == "cpu":
         from desra.kernels.mask_runs import connected_runs  # Numba takes long to import

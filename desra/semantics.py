@@ -63,6 +63,11 @@ def texture_intervals(path: str | Path | None = None) -> tuple[TextureInterval, 
 
     Raises:
         InputError: the file cannot be read, or a line is not understood; names file and line.
+
+    Example:
+        >>> row = texture_intervals()[4]
+        >>> row.name, row.interval, row.weight
+        ('tree', 5, 1.3333333333333333)
     """
     if path is None:
         return _parse(str(_RELEASED), _RELEASED.read_text("utf-8"))
@@ -143,6 +148,11 @@ def adjustment_weights(path: str | Path | None = None) -> Tensor:
 
     Raises:
         InputError: as `texture_intervals`; n_k = 20 would divide by zero.
+
+    Example:
+        >>> weights = adjustment_weights()
+        >>> weights.shape, weights[4].item(), weights[NO_CLASS].item()
+        (torch.Size([256]), 1.3333333333333333, 1.0)
     """
     weights = torch.ones(256, dtype=torch.float64, device="cpu")
     for row in texture_intervals(path):
@@ -168,6 +178,12 @@ def adjust_distance(distance: Tensor, labels: Tensor, weights: Tensor) -> Tensor
 
     Raises:
         InputError: the label map is of another size or type.
+
+    Example:
+        >>> distance = torch.full((1, 1, 1, 2), 0.6, dtype=torch.float64)
+        >>> labels = torch.tensor([4, NO_CLASS], dtype=torch.uint8).view(1, 1, 1, 2)
+        >>> adjust_distance(distance, labels, adjustment_weights())
+        tensor([[[[0.8000, 0.6000]]]], dtype=torch.float64)
     """
     if labels.shape != distance.shape or labels.dtype != torch.uint8:
         shape, wanted = tuple(labels.shape), tuple(distance.shape)

@@ -28,6 +28,10 @@ def gaussian_window(window_size: int) -> Tensor:
 
     Raises:
         InputError: the size is even or below 3.
+
+    Example:
+        >>> gaussian_window(3)
+        tensor([0.3078, 0.3844, 0.3078], dtype=torch.float64)
     """
     if window_size < 3 or window_size % 2 == 0:
         raise InputError(f"window_size={window_size}; give an odd number of at least 3")
@@ -76,6 +80,15 @@ def texture_distance(
     Raises:
         InputError: sizes differ, an image is smaller than the window, the device has no float64, or
             the direction is another word.
+
+    Example:
+        >>> flat = torch.full((1, 3, 40, 40), 128, dtype=torch.uint8)
+        >>> noise = torch.randint(0, 256, flat.shape, dtype=torch.uint8)
+        >>> distance = texture_distance(flat, noise)
+        >>> distance.shape, distance.dtype, distance[0, 0, 20, 20].item() < 0.1
+        (torch.Size([1, 1, 40, 40]), torch.float64, True)
+        >>> texture_distance(noise, noise).min().item()
+        1.0
     """
     rougher = check_direction(direction) == "rougher"
     weights = gaussian_window(window_size)

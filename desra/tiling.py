@@ -125,7 +125,12 @@ def plan_axis(
     reach: int | None = None,
     multiple: int = 1,
 ) -> tuple[Span, ...]:
-    """Plan the tiles along one axis, evenly sized; arguments as `plan_grid`."""
+    """Plan the tiles along one axis, evenly sized; arguments as `plan_grid`.
+
+    Example:
+        >>> [(span.start, span.stop) for span in plan_axis(100, 64, overlap=8, border=0)]
+        [(0, 58), (42, 100)]
+    """
     total = _round_up(length + 2 * border, multiple)
     # Less context than border would leave tiles at the edge that make nothing of the image.
     shared = _round_up(2 * max(overlap, border), multiple)
@@ -260,6 +265,10 @@ def measure_reach(network: nn.Module, scale: int, limit: int, multiple: int = 1)
 
     Returns:
         pixels of the input, or None where it is more than ``limit``.
+
+    Example:
+        >>> measure_reach(nn.Conv2d(3, 3, 5, padding=2), scale=1, limit=16)
+        2
     """
     height, width = _round_up(8, multiple), _round_up(limit + multiple + 1, multiple)
     weight = next(network.parameters())

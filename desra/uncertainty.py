@@ -23,7 +23,7 @@ def near_threshold(adjusted: NDArray[np.float64], cutoff: float, band: float = 0
         in [0, 1].
 
     Example:
-        >>> near_threshold(np.array([[0.7, 0.75, 0.2, 0.9]]), 0.7)
+        >>> round(near_threshold(np.array([[0.7, 0.75, 0.2, 0.9]]), 0.7), 3)
         0.375
     """
     return float(np.clip(1 - np.abs(adjusted - cutoff) / band, 0, None).mean())
@@ -39,7 +39,7 @@ def disagreement(masks: Sequence[NDArray[np.bool_]]) -> float:
         in [0, 1]; 0 where none of them found a pixel.
 
     Example:
-        >>> disagreement([np.array([[True, True, False]]), np.array([[True, False, False]])])
+        >>> float(disagreement([np.array([[True, True]]), np.array([[True, False]])]))
         0.5
     """
     union = np.logical_or.reduce(masks)

@@ -82,6 +82,15 @@ class GANFinetuner(LightningModule):
         channels_last: memory layout of the networks; faster convolutions on most processors.
         compile: run the generator through ``torch.compile``.
         seed: of random draws inside the networks, such as SwinIR's stochastic depth.
+
+    Example:
+        >>> from models.generators import SRVGGNetCompact
+        >>> from models.losses import PixelLoss
+        >>> module = GANFinetuner(SRVGGNetCompact(features=8, depth=2), pixel=PixelLoss())
+        >>> mse_sr, gan_sr = torch.zeros(1, 3, 32, 32), torch.ones(1, 3, 32, 32)
+        >>> mask = torch.zeros(1, 1, 32, 32, dtype=torch.bool)
+        >>> module.target({"mse_sr": mse_sr, "gan_sr": gan_sr, "mask": mask}).unique()
+        tensor([1.])
     """
 
     def __init__(

@@ -53,6 +53,12 @@ def load_upscaler(
 
     Raises:
         InputError: weights or settings that cannot be used.
+
+    Example:
+        >>> from models.generators import SRVGGNetCompact, write_generator
+        >>> write_generator("tiny.pth", SRVGGNetCompact(features=8, depth=2))
+        >>> load_upscaler("tiny.pth", tile=64)(torch.rand(1, 3, 24, 40)).shape
+        torch.Size([1, 3, 96, 160])
     """
     return None if weights is None else Upscaler(load_mixed(weights, mix, load), **settings)
 
@@ -84,6 +90,14 @@ class Upscaler(nn.Module):
 
     Raises:
         InputError: a setting out of its range.
+
+    Example:
+        >>> from models.generators import SRVGGNetCompact
+        >>> upscaler = Upscaler(SRVGGNetCompact(features=8, depth=2), tile=16)
+        >>> upscaler(torch.rand(1, 3, 24, 40)).shape
+        torch.Size([1, 3, 96, 160])
+        >>> upscaler.upscale_image(np.zeros((24, 40, 3), np.uint8)).shape
+        (96, 160, 3)
     """
 
     def __init__(

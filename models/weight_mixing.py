@@ -50,6 +50,13 @@ def interpolate(
 
     Raises:
         InputError: the networks differ in kind, keys or shapes.
+
+    Example:
+        >>> import torch
+        >>> first, second = nn.Linear(1, 1), nn.Linear(1, 1)
+        >>> mean = (first.bias + second.bias) / 2
+        >>> torch.allclose(interpolate(first, second, 0.5).bias, mean)
+        True
     """
     ours, theirs = first.state_dict(), second.state_dict()
     shapes, others = ({k: v.shape for k, v in state.items()} for state in (ours, theirs))

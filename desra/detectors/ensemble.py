@@ -35,6 +35,16 @@ class Ensemble(Detector):
 
     Raises:
         InputError: no members, or a setting that cannot be used.
+
+    Example:
+        >>> import torch
+        >>> from desra.detectors import ArtifactDetector, SSIMDetector
+        >>> detector = Ensemble({"desra": ArtifactDetector(), "ssim": SSIMDetector()}, min_area=100)
+        >>> smooth = torch.full((1, 3, 64, 64), 0.5)
+        >>> textured = smooth.clone()
+        >>> textured[..., 16:48, 16:48] += torch.rand(32, 32).sub(0.5)
+        >>> detector(smooth, textured).mask[..., 32, 32].item()
+        True
     """
 
     def __init__(

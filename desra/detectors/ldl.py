@@ -27,6 +27,15 @@ class LDLDetector(ScoreDetector):
 
     Raises:
         InputError: a setting that cannot be used.
+
+    Example:
+        >>> import torch
+        >>> smooth = torch.full((1, 3, 64, 64), 0.5)
+        >>> textured = smooth.clone()
+        >>> textured[..., 16:48, 16:48] += torch.rand(32, 32).sub(0.5)
+        >>> mask = LDLDetector(min_area=100)(smooth, textured).mask
+        >>> mask.shape, mask[..., 32, 32].item(), mask[..., 2, 2].item()
+        (torch.Size([1, 1, 64, 64]), True, False)
     """
 
     middle = 0.005

@@ -47,6 +47,12 @@ class NIQEDetector(ScoreDetector):
 
     Raises:
         InputError: a setting cannot be used.
+
+    Example:
+        >>> gan_sr = torch.randint(0, 256, (1, 3, 144, 144), dtype=torch.uint8)
+        >>> scores = NIQEDetector().score(gan_sr, gan_sr)
+        >>> scores.shape, scores.min().item() > 10  # noise is unlike clean images
+        (torch.Size([1, 1, 144, 144]), True)
     """
 
     middle = 10.0

@@ -30,6 +30,15 @@ class SSIMDetector(Detector):
 
     Raises:
         InputError: a setting that cannot be used.
+
+    Example:
+        >>> import torch
+        >>> smooth = torch.full((1, 3, 64, 64), 0.5)
+        >>> textured = smooth.clone()
+        >>> textured[..., 16:48, 16:48] += torch.rand(32, 32).sub(0.5)
+        >>> mask = SSIMDetector(min_area=100)(smooth, textured).mask
+        >>> mask.shape, mask[..., 32, 32].item(), mask[..., 2, 2].item()
+        (torch.Size([1, 1, 64, 64]), True, False)
     """
 
     def __init__(self, threshold: float = 0.35, min_area: int = 4000) -> None:
@@ -57,6 +66,12 @@ def local_ssim(mse_sr: Tensor, gan_sr: Tensor) -> Tensor:
 
     Returns:
         ``(B, 1, H, W)`` float64 in [-1, 1].
+
+    Example:
+        >>> import torch
+        >>> image = torch.rand(1, 3, 20, 20).double()
+        >>> torch.allclose(local_ssim(image, image), torch.tensor(1.0).double())
+        True
     """
     x, y = mse_sr.double(), gan_sr.double()
     weights = gaussian_window(WINDOW_SIZE).tolist()

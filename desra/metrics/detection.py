@@ -53,6 +53,11 @@ def artifact_iou(mask: Tensor, gt_mask: Tensor) -> Tensor:
 
     Raises:
         ValueError: masks of another type or of different shapes.
+
+    Example:
+        >>> mask = torch.tensor([[[[True, True, False]]]])
+        >>> artifact_iou(mask, torch.tensor([[[[True, False, False]]]]))
+        tensor([0.5000], dtype=torch.float64)
     """
     return ratio(*_pixel_counts(mask, gt_mask))
 

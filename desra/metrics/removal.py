@@ -36,6 +36,11 @@ def removed_regions(
 
     Raises:
         ValueError: masks of another type or of different shapes.
+
+    Example:
+        >>> before = torch.tensor([[[[True, False, True]]]])
+        >>> removed_regions(torch.zeros_like(before), before)
+        (tensor([0]), tensor([0]))
     """
     labelled = before if gt_mask is None else gt_mask
     check_masks(before=before, after=after, gt_mask=labelled)

@@ -33,6 +33,11 @@ def resized_argmax(
 
     Returns:
         ``(B, 1, H, W)`` uint8. Of equal logits the first class wins.
+
+    Example:
+        >>> logits = torch.tensor([[0.0, 2.0], [1.0, 1.0]]).view(1, 2, 1, 2)
+        >>> resized_argmax(logits, (1, 4), align_corners=False, values=[7, 9])
+        tensor([[[[9, 9, 7, 7]]]], dtype=torch.uint8)
     """
     count, classes, height, width = logits.shape
     pixels = size[0] * size[1]

@@ -32,6 +32,13 @@ class LabelFolder(Segmenter):
 
     Raises:
         InputError: ``root`` does not exist or holds no PNG.
+
+    Example:
+        >>> import torch
+        >>> from desra.images import write_png
+        >>> write_png("labels/sky/1.png", np.full((4, 6), 2, np.uint8))
+        >>> LabelFolder("labels")(torch.zeros(1, 3, 4, 6), ["sky/1"]).unique()
+        tensor([2], dtype=torch.uint8)
     """
 
     classes = ADE20K_CLASSES

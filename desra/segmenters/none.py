@@ -11,7 +11,13 @@ from desra.segmenters.base import Segmenter
 
 
 class NoSegmenter(Segmenter):
-    """Labels nothing, so that every class is held to the same threshold."""
+    """Labels nothing, so that every class is held to the same threshold.
+
+    Example:
+        >>> import torch
+        >>> NoSegmenter()(torch.zeros(1, 3, 4, 6), ["sky/1"]) is None
+        True
+    """
 
     def forward(self, gan_sr: Tensor, keys: Sequence[str]) -> None:
         """Returns None."""

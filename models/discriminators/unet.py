@@ -70,6 +70,10 @@ class UNetDiscriminator(nn.Module):
         in_channels: of the image.
         features: channels at full resolution; doubled at each of three steps down.
         skip_connection: whether features of the way down are added on the way up.
+
+    Example:
+        >>> UNetDiscriminator(features=8)(torch.rand(1, 3, 32, 32)).shape
+        torch.Size([1, 1, 32, 32])
     """
 
     def __init__(

@@ -136,6 +136,10 @@ class ELAN(nn.Module):
     Attributes:
         scale: 1.
         multiple: 16; sides that are multiples of this need no padding.
+
+    Example:
+        >>> ELAN(features=6, blocks=2)(torch.rand(1, 3, 16, 20)).shape
+        torch.Size([1, 3, 16, 20])
     """
 
     CONTAINER: ClassVar[str] = "params"

@@ -76,6 +76,11 @@ def prepare_for_inference(
 
     Raises:
         ValueError: unknown acceleration.
+
+    Example:
+        >>> fast = prepare_for_inference(SRVGGNetCompact(features=8, depth=2))
+        >>> fast(torch.rand(1, 3, 8, 12)).shape
+        torch.Size([1, 3, 32, 48])
     """
     if acceleration not in ("none", "compile"):
         raise ValueError(f"acceleration must be none or compile, got {acceleration!r}")

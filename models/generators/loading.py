@@ -81,6 +81,13 @@ def load_generator(weights: str | Path, *, key: str | None = None, **options: An
     Raises:
         InputError: no such file or name, a file that would have to run code, or no network that is
             known.
+
+    Example:
+        >>> from models.generators.srvgg import SRVGGNetCompact
+        >>> torch.save({"params": SRVGGNetCompact(features=8, depth=2).state_dict()}, "tiny.pth")
+        >>> generator = load_generator("tiny.pth")
+        >>> type(generator).__name__, generator.scale
+        ('SRVGGNetCompact', 4)
     """
     path = resolve_weights(weights)
     checkpoint = _from_graph(path) or read_checkpoint(path)
@@ -191,6 +198,12 @@ def write_generator(
 
     Raises:
         InputError: a suffix that is not known, or a place that cannot be written.
+
+    Example:
+        >>> from models.generators.srvgg import SRVGGNetCompact
+        >>> write_generator("tiny.safetensors", SRVGGNetCompact(features=8, depth=2))
+        >>> load_generator("tiny.safetensors").scale
+        4
     """
     network = unwrap(generator)
     averaged = unwrap(ema) if ema is not None else None

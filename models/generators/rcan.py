@@ -88,6 +88,11 @@ class RCAN(nn.Module):
     Attributes:
         scale: 1.
         multiple: 1; any sides will do.
+
+    Example:
+        >>> import torch
+        >>> RCAN(features=8, groups=1, blocks=1, squeeze=2)(torch.rand(1, 3, 16, 20)).shape
+        torch.Size([1, 3, 16, 20])
     """
 
     CONTAINER: ClassVar[str] = "params"

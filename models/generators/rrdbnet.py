@@ -87,6 +87,11 @@ class RRDBNet(nn.Module):
     Attributes:
         scale: as given.
         multiple: sides that are multiples of this need no padding.
+
+    Example:
+        >>> generator = RRDBNet(scale=4, features=8, blocks=1, growth=4)
+        >>> generator(torch.rand(1, 3, 8, 12)).shape
+        torch.Size([1, 3, 32, 48])
     """
 
     CONTAINER: ClassVar[str] = "params_ema"

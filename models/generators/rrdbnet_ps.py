@@ -31,6 +31,12 @@ class RRDBPSNet(nn.Module):
     Attributes:
         scale: as given.
         multiple: 1; any sides will do.
+
+    Example:
+        >>> import torch
+        >>> generator = RRDBPSNet(features=8, blocks=1, growth=4)
+        >>> generator(torch.rand(1, 3, 8, 12)).shape
+        torch.Size([1, 3, 32, 48])
     """
 
     CONTAINER: ClassVar[str] = "params_ema"

@@ -16,6 +16,11 @@ def pad_to_multiple(image: Tensor, multiple: int) -> Tensor:
     """Reflect the right and lower edge of ``(B, C, H, W)`` until ``multiple`` divides both sides.
 
     Images smaller than the padding are reflected back and forth; a single pixel is repeated.
+
+    Example:
+        >>> import torch
+        >>> pad_to_multiple(torch.zeros(1, 3, 6, 9), 8).shape
+        torch.Size([1, 3, 8, 16])
     """
     height, width = image.shape[-2:]
     more_rows, more_columns = -height % multiple, -width % multiple

@@ -33,6 +33,12 @@ class SRVGGNetCompact(nn.Module):
     Attributes:
         scale: as given.
         multiple: 1; any size will do.
+
+    Example:
+        >>> import torch
+        >>> generator = SRVGGNetCompact(scale=4, features=8, depth=2)
+        >>> generator(torch.rand(1, 3, 8, 12)).shape
+        torch.Size([1, 3, 32, 48])
     """
 
     CONTAINER: ClassVar[str] = "params"

@@ -57,6 +57,11 @@ class SwinIR(nn.Module):
     Attributes:
         scale: as given.
         multiple: ``window_size``; sides that are multiples of this need no padding.
+
+    Example:
+        >>> generator = SwinIR(4, embed_dim=12, depths=(1,), num_heads=(2,))
+        >>> generator(torch.rand(1, 3, 8, 12)).shape
+        torch.Size([1, 3, 32, 48])
     """
 
     CONTAINER: ClassVar[str] = "params_ema"

@@ -189,6 +189,12 @@ def resolve_weights(weights: str | Path) -> Path:
     Raises:
         InputError: neither a file nor a name, a file that a person has to fetch, or a download
             that failed.
+
+    Example:
+        >>> resolve_weights("no-such-weights")  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+            ...
+        desra.errors.InputError: no-such-weights: no such file, nor the name of released weights...
     """
     path = Path(weights).expanduser()
     if path.is_file():

@@ -16,6 +16,13 @@ class AdversarialLoss(nn.Module):
         kind: ``"vanilla"``, binary cross-entropy with logits (Goodfellow et al. 2014,
             non-saturating; all released models); ``"lsgan"``, squares (Mao et al. 2017);
             ``"hinge"`` (Lim & Ye 2017).
+
+    Example:
+        >>> import torch
+        >>> loss = AdversarialLoss(weight=1.0)
+        >>> logits = torch.zeros(1, 1, 4, 4)
+        >>> loss(logits), loss.discriminator(logits, real=True)
+        (tensor(0.6931), tensor(0.6931))
     """
 
     def __init__(

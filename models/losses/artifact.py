@@ -17,6 +17,12 @@ class ArtifactLoss(nn.Module):
     Args:
         weight: factor of this term.
         window_size: side of the local windows.
+
+    Example:
+        >>> import torch
+        >>> target = torch.rand(1, 3, 16, 16)
+        >>> ArtifactLoss()(target, target, target).item()
+        0.0
     """
 
     def __init__(self, weight: float = 1.0, window_size: int = 7) -> None:

@@ -36,6 +36,10 @@ class PerceptualLoss(nn.Module):
         weights: ``"vgg19"`` for torchvision's ImageNet weights, which the released models were
             trained with: found in the cache (of this project or of torch.hub), else downloaded; or
             a file.
+
+    Example:
+        >>> PerceptualLoss(weight=1.0).layers["conv5_4"]
+        1.0
     """
 
     mean: Tensor

@@ -18,6 +18,12 @@ class PixelLoss(nn.Module):
         pool: side of the squares that are averaged before they are compared; 1 compares pixels.
             With 4 the term holds colours and layout and leaves texture to the discriminator, which
             steadies training where there is no perceptual term.
+
+    Example:
+        >>> import torch
+        >>> output, target = torch.zeros(1, 3, 4, 4), torch.full((1, 3, 4, 4), 0.5)
+        >>> PixelLoss(weight=0.5)(output, target).item()
+        0.25
     """
 
     def __init__(
