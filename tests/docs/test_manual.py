@@ -77,6 +77,10 @@ def shrunk(line: str) -> list[str]:
 def test_every_command_of_a_page_runs(page: str, desk: Path, monkeypatch: pytest.MonkeyPatch):
     code = "\n".join(blocks(f"docs/{page}.md", "python"))
     (desk / "mine.py").write_text(code)
+    for node in blocks(f"docs/{page}.md", "yaml"):
+        path = desk / node.partition("\n")[0].removeprefix("# ")
+        path.parent.mkdir(parents=True)
+        path.write_text(node)
     lines = commands(f"docs/{page}.md")
     assert lines
     for line in lines:
