@@ -1,10 +1,11 @@
 # make train: set up .venv and run the main job on the shipped sample.  make test: set up and test.
+# make test-fast: tests that need no process, browser or training of their own.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: install train test lint clean
+.PHONY: install train test test-fast lint clean
 
 install: $(STAMP)
 
@@ -21,6 +22,9 @@ train: $(STAMP)
 
 test: $(STAMP)
 	$(BIN)/python -m pytest -n auto
+
+test-fast: $(STAMP)
+	$(BIN)/python -m pytest -n auto -m "not slow"
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -15,6 +15,16 @@ from tests.reference import plain_detection
 
 ROOT = Path(__file__).parents[1]
 
+SLOW = ("annotator", "cli", "docs", "samples", "test_conf.py", "test_wheel.py")
+"""What starts processes, browsers or whole trainings: left out of ``make test-fast``."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests of those folders and files."""
+    for item in items:
+        if item.path.relative_to(ROOT / "tests").parts[0] in SLOW:
+            item.add_marker("slow")
+
 
 def smooth_photo(seed: int, height: int, width: int) -> np.ndarray:
     """A picture with edges, gradients and some texture, uint8 RGB."""
