@@ -11,7 +11,7 @@ turn in one process. ``--seconds cpu`` counts processor time, for a machine that
 too.
 
 With ``--statistics`` each side degrades single crops of the same images, unsharpened, and for each
-figure of an LR image a two-sample Kolmogorov-Smirnov test says how likely so large a difference is
+metric of an LR image a two-sample Kolmogorov-Smirnov test says how likely so large a difference is
 between samples of one distribution. The release's JPEG doubles chroma by repeating pixels, where
 libjpeg (and so ours) filters it; ``--real-jpeg`` gives the release libjpeg's.
 """
@@ -305,7 +305,7 @@ def _compare_statistics(arguments: argparse.Namespace, images: list[Path]) -> No
     figures: dict[str, list[dict[str, float]]] = {"ours": [], "release": []}
     start = int(
         0.5 * (SIDE - 256) / 4
-    )  # all figures are of the middle, as the release cuts at random
+    )  # all metrics are of the middle, as the release cuts at random
     for number in range(count):
         sample = next(samples)
         for name, found in kernels.items():

@@ -28,7 +28,7 @@ THRESHOLDS = "0.5,0.55,0.6,0.65,0.7,0.75,0.8,0.85,0.9,0.95"
 
 
 def main() -> None:
-    """Measure and print one line a figure."""
+    """Measure and print one line a metric."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--images", type=int, default=12)
     parser.add_argument("--side", type=int, default=1024)

@@ -39,7 +39,7 @@ class ArtifactData(Protocol):
 
 
 class ArtifactDetectionCallback(Callback):
-    """Detects artifacts with the averaged generator while it is trained.
+    """Detects artifacts with the EMA generator while it is trained.
 
     Every so many iterations or epochs the training images are upscaled anew, and what the detector
     finds goes into the masks of the data, from which the next batches are made. Each rank upscales
@@ -52,7 +52,7 @@ class ArtifactDetectionCallback(Callback):
     Args:
         detector: compares the upscalings.
         segmenter: labels the pixels of GAN-SR.
-        every_n_steps: iterations from one renewal of the masks to the next; None: see the next.
+        every_n_steps: iterations from one mask update to the next; None: see the next.
         every_n_epochs: likewise in epochs; neither: the masks stay as they are.
         mode: ``"union"`` adds what is found now, so that an artifact once marked is held to MSE-SR
             for good. ``"replace"`` lets marks go where nothing is found any more; the pseudo ground
@@ -79,7 +79,7 @@ class ArtifactDetectionCallback(Callback):
             raise InputError(f"{name}: give 1 or more steps or epochs, or null for never")
         self.detector, self.segmenter = detector, segmenter
         self.every_n_steps, self.every_n_epochs, self.mode = every_n_steps, every_n_epochs, mode
-        self._renewals = 0
+        self._updates = 0
         self._labels = KeptPlanes()
         self._pace = _Pace()
 
@@ -103,14 +103,14 @@ class ArtifactDetectionCallback(Callback):
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        """Renew the masks if it is time; this batch is older, the next is made with them.
+        """Update the masks if it is time; this batch is older, the next is made with them.
 
         Before a step and not after one, so that a checkpoint saved after a step is from before the
-        renewal, whatever the order of the callbacks, and a resumed run renews the same masks.
+        update, whatever the order of the callbacks, and a resumed run updates the same masks.
         """
         if self._due(trainer):
             start = time.perf_counter()
-            changed = self._renew(trainer, pl_module)
+            changed = self._update_masks(trainer, pl_module)
             self._report(trainer, pl_module, changed, time.perf_counter() - start)
         self._pace.start()
 
@@ -127,11 +127,11 @@ class ArtifactDetectionCallback(Callback):
             passed = trainer.current_epoch // self.every_n_epochs
         else:
             return False
-        due = passed > self._renewals
-        self._renewals = max(passed, self._renewals)
+        due = passed > self._updates
+        self._updates = max(passed, self._updates)
         return due
 
-    def _renew(self, trainer: Trainer, pl_module: LightningModule) -> list[str]:
+    def _update_masks(self, trainer: Trainer, pl_module: LightningModule) -> list[str]:
         """Detect this rank's share, exchange what is new, and update the data."""
         data = cast(ArtifactData, trainer.datamodule)  # type: ignore[attr-defined]
         found: dict[str, bytes] = {}
@@ -141,7 +141,7 @@ class ArtifactDetectionCallback(Callback):
                 if _changes(data.masks[key].full(), mask, self.mode):
                     found[key] = deflate(mask)
         except InputError as error:  # raised on one rank alone, it would leave the others waiting
-            problem = f"renewing the masks: {error}"
+            problem = f"mask update: {error}"
         shares = gather((problem, found))
         for said, _ in shares:
             if said is not None:
@@ -165,7 +165,7 @@ class ArtifactDetectionCallback(Callback):
     def _report(
         self, trainer: Trainer, pl_module: LightningModule, changed: Sequence[str], seconds: float
     ) -> None:
-        """Say and log what a renewal did and what it cost; the time is the slowest rank's."""
+        """Say and log what a mask update did and what it cost; the time is the slowest rank's."""
         masks = cast(ArtifactData, trainer.datamodule).masks  # type: ignore[attr-defined]
         pixels = sum(mask.shape[0] * mask.shape[1] for mask in masks.values())
         epoch = self._pace.seconds_a_step * float(trainer.num_training_batches)
@@ -201,12 +201,12 @@ class ArtifactDetectionCallback(Callback):
     # Checkpoints
 
     def state_dict(self) -> dict[str, int]:
-        """How many renewals there were; the masks are in the data's own state."""
-        return {"renewals": self._renewals}
+        """How many mask updates there were; the masks are in the data's own state."""
+        return {"mask_updates": self._updates}
 
     def load_state_dict(self, state_dict: dict[str, int]) -> None:
-        """Go on with the renewal that comes next."""
-        self._renewals = state_dict["renewals"]
+        """Go on with the mask update that comes next."""
+        self._updates = state_dict["mask_updates"]
 
 
 class _Pace:

@@ -37,7 +37,7 @@ class Viewer(Protocol):
 
 
 class ArtifactValidation(Callback):
-    """Judges every validation image before and after finetuning, and logs the figures.
+    """Judges every validation image before and after finetuning, and logs the metrics.
 
     They are those of `desra.metrics.finetuning.FinetuningScores`: shares of artifacts, rates of
     removal and addition, where images are labelled ``detection/…`` and ``residual/…``, against
@@ -141,10 +141,10 @@ class ArtifactValidation(Callback):
         )
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Log the figures; undefined ones (0/0) are NaN. Let the result be chosen."""
+        """Log the metrics; undefined ones (0/0) are NaN. Let the result be chosen."""
         figures = self.scores.compute()  # the same on every rank
         pl_module.log_dict({name: value.float() for name, value in figures.items()}, sync_dist=True)
-        # Lightning takes the figure "step" for the place on the axis. Its own is the number of the
+        # Lightning takes the metric "step" for the place on the axis. Its own is the number of the
         # last batch, which cannot tell before the first step from after it.
         pl_module.log("step", float(cast(GANFinetuner, pl_module).batches_seen), sync_dist=True)
         numbers = {name: float(value) for name, value in figures.items()}

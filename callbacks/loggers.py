@@ -114,7 +114,7 @@ class CurveLogger(CSVLogger):
 
 
 def read_curves(path: Path) -> list[dict[str, str]]:
-    """The rows of a ``metrics.csv``, each without the figures it lacks; none if there is no file.
+    """The rows of a ``metrics.csv``, each without the metrics it lacks; none if there is no file.
 
     A last line without its end, as a killed run may leave it, is left out.
     """
@@ -126,7 +126,7 @@ def read_curves(path: Path) -> list[dict[str, str]]:
 
 
 def _rows_before(rows: Sequence[Mapping[str, str]], metrics: Mapping[str, Any], step: int) -> int:
-    """How many rows come before the one with these figures; several rows may have one step."""
+    """How many rows come before the one with these metrics; several rows may have one step."""
     figures = metrics.keys() - {"step", "epoch"}
     for place, row in enumerate(rows):
         at = int(row["step"])
@@ -143,7 +143,7 @@ def log_settings(loggers: Sequence[Logger], config: Any) -> None:
 
 
 def log_run(loggers: Sequence[Logger], config: Any, figures: Mapping[str, Any]) -> None:
-    """Give a run's settings and final figures to its loggers, and close it."""
+    """Give a run's settings and final metrics to its loggers, and close it."""
     numbers = {name: value for name, value in figures.items() if isinstance(value, (int, float))}
     log_settings(loggers, config)
     for logger in loggers:

@@ -87,7 +87,7 @@ class PicturePanels:
         for chosen in self._chosen:
             name = f"{trainer.global_step:06d}.png"
             write_png(self.folder / chosen.key / name, chosen.panel)
-        step = module.batches_seen  # the step of Lightning's own figures
+        step = module.batches_seen  # the step of Lightning's own metrics
         for logger in trainer.loggers:
             if isinstance(logger, TensorBoardLogger):
                 for _, key, panel in self._chosen:

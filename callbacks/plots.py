@@ -18,7 +18,7 @@ PANELS: Mapping[str, tuple[str, ...]] = {
     "Gradient norms": ("gradient_norm/",),
     "Masks": ("masks/artifact_share", "masks/share_of_epoch"),
 }
-"""What to ask of a run, and the beginnings of the names of the figures that answer."""
+"""What to ask of a run, and the beginnings of the names of the metrics that answer."""
 
 Job = Mapping[str, Any]
 Curve = list[tuple[int, float]]
@@ -31,7 +31,7 @@ def overrides_text(job: Job) -> str:
 
 
 def plot_precision_recall(path: Path, jobs: Sequence[Job]) -> None:
-    """Plot the jobs that have both figures, each with the overrides that set it apart."""
+    """Plot the jobs that have both metrics, each with the overrides that set it apart."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(6, 5), layout="constrained")
@@ -48,7 +48,7 @@ def plot_precision_recall(path: Path, jobs: Sequence[Job]) -> None:
 
 
 def curve_of(rows: Sequence[Mapping[str, str]], figure: str) -> Curve:
-    """(iteration, value) of a figure in what `read_curves` returned; empty if it is not there."""
+    """(iteration, value) of a metric in what `read_curves` returned; empty if it is not there."""
     points = [(int(row["step"]), float(row[figure])) for row in rows if figure in row]
     return [point for point in points if math.isfinite(point[1])]
 
@@ -73,7 +73,7 @@ def plot_run(path: Path, metrics: Path) -> None:
 
 
 def plot_curves(path: Path, runs: Mapping[str, Path], figures: Sequence[str]) -> bool:
-    """Plot figures of validation over the iterations, a panel a figure and a line a run.
+    """Plot metrics of validation over the iterations, a panel a metric and a line a run.
 
     Args:
         path: the picture.

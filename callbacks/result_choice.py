@@ -64,7 +64,7 @@ class ResultChoice:
     3. else the fewest additions.
 
     One set of weights is kept, the best so far; it is in the checkpoint, so that a resumed run
-    chooses the same. Under DDP each rank upscales its share and all see the same figures.
+    chooses the same. Under DDP each rank upscales its share and all see the same metrics.
 
     Args:
         removal_goal: wanted share of what was detected, of regions and of pixels alike.
@@ -167,7 +167,7 @@ class ResultChoice:
         network: nn.Module,
         judged: Callable[..., Judged],
     ) -> dict[str, float]:
-        """Figures of the validation images with these weights; of all ranks, on every rank."""
+        """Metrics of the validation images with these weights; of all ranks, on every rank."""
         upscaler, scores = Upscaler(network), FinetuningScores().to(module.device)
         data: Any = trainer.datamodule  # type: ignore[attr-defined]
         with torch.no_grad(), torch.autocast(module.device.type, enabled=False):

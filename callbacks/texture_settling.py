@@ -26,12 +26,12 @@ class TextureSettling(Callback):
     """Stops a pixel-loss training that began from a GAN generator once the GAN's texture is gone.
 
     Under a pixel loss a GAN generator loses the texture that it cannot know first and fast, and
-    what follows are hundredths of a decibel. At each validation two figures are taken on the
+    what follows are hundredths of a decibel. At each validation two metrics are taken on the
     held-out pairs: ``partner/texture``, the local standard deviation of the output as a share of
     the truth's, and ``partner/psnr`` against the truth. The run stops when over the last
     ``window`` validations the texture has moved by less than ``tolerance`` of itself and PSNR has
     risen by less than ``gain``. At the end a line says what the partner cost or won in PSNR beside
-    the GAN generator, whose figures are those of the first validation.
+    the GAN generator, whose metrics are those of the first validation.
 
     Args:
         tolerance: relative change of the texture that still counts as settled.
@@ -78,14 +78,14 @@ class TextureSettling(Callback):
         self.sums.update(quantize(outputs["finetuned"]), quantize(batch["gt"]))
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Log both figures, and stop where they have settled: on every rank alike."""
+        """Log both metrics, and stop where they have settled: on every rank alike."""
         texture, psnr = (float(value) for value in self.sums.compute())
         step = trainer.global_step
         if not self.history or self.history[-1][0] != step:
             self.history.append((step, texture, psnr))
         figures = {"partner/texture": texture, "partner/psnr": psnr}
         pl_module.log_dict(figures, sync_dist=True)
-        # Lightning takes the figure "step" for the place on the axis.
+        # Lightning takes the metric "step" for the place on the axis.
         pl_module.log("step", float(cast(GANFinetuner, pl_module).batches_seen), sync_dist=True)
         if trainer.is_global_zero:
             log.info("iteration %d: texture %.3f of the truth's, %.2f dB", step, texture, psnr)
@@ -115,11 +115,11 @@ class TextureSettling(Callback):
         )
 
     def state_dict(self) -> dict[str, Any]:
-        """The figures so far."""
+        """The metrics so far."""
         return {"history": [list(entry) for entry in self.history]}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on with the figures so far."""
+        """Go on with the metrics so far."""
         self.history = [(int(step), *figures) for step, *figures in state_dict["history"]]
 
 

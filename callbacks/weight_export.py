@@ -20,7 +20,7 @@ SUFFIXES = (".pth", ".safetensors")
 
 class WeightExport(Callback):
     """Writes the run's result at the end of training, as ``.pth`` and as ``.safetensors``: the
-    weights that `callbacks.result_choice` chose, or else the averaged generator.
+    weights that `callbacks.result_choice` chose, or else the EMA generator.
 
     The ``.pth`` has the layout of the file that the generator came from, so that whatever loads
     that loads this. Both say in their metadata what they were finetuned from and how. A W&B logger

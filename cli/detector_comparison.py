@@ -104,7 +104,7 @@ def _show(jobs: Sequence[Job]) -> None:
 
 
 def _cell(job: Job, name: str) -> str:
-    """A figure over its interval, in percent."""
+    """A metric over its interval, in percent."""
     value, low, high = (job.get(f"{name}{end}") for end in ("", "_low", "_high"))
     if value is None:
         return "–"

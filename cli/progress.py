@@ -74,7 +74,7 @@ class RunProgress(Callback):
         self._show(trainer, "validating", batch_idx + 1)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Say the figures where there is no terminal, and take the bar away."""
+        """Say the metrics where there is no terminal, and take the bar away."""
         self._end("validating")
         if not self.terminal and trainer.is_global_zero and trainer.state.fn == TrainerFn.FITTING:
             figures = _figures(trainer.callback_metrics)

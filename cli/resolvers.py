@@ -31,7 +31,7 @@ OmegaConf.register_new_resolver(
 
 
 def better(objective: str) -> str:
-    """``${better:OBJECTIVE}``: whether less or more of a figure is better, in a sweeper's words.
+    """``${better:OBJECTIVE}``: whether less or more of a metric is better, in a sweeper's words.
 
     What artifacts leave (their share, regions added, losses, LPIPS, and after finetuning all scores
     against their labels) shall be small; scores of a detector, rates of removal and PSNR large.

@@ -36,9 +36,9 @@ class SweepSummary(Callback):
     other machines (submitit), today or in an earlier, interrupted sweep.
 
     Args:
-        summary: file in each job's folder that holds its figures.
-        sort: the figure to sort by, the best first; jobs that lack it come last.
-        direction: of the better values of that figure.
+        summary: file in each job's folder that holds its metrics.
+        sort: the metric to sort by, the best first; jobs that lack it come last.
+        direction: of the better values of that metric.
         figures: those that the terminal and ``curves.png`` show; None: all, and no curves.
     """
 
@@ -101,7 +101,7 @@ def job_folders(folder: Path, summary: str = SUMMARY) -> list[Path]:
 
 
 def gather_jobs(folders: Sequence[Path], summary: str = SUMMARY) -> list[dict[str, Any]]:
-    """Overrides and figures of each finished job, in the order of their `job_folders`."""
+    """Overrides and metrics of each finished job, in the order of their `job_folders`."""
     jobs = []
     for path in folders:
         overrides = OmegaConf.load(path / ".hydra" / "overrides.yaml")
@@ -130,7 +130,7 @@ def _only_what_differs(jobs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]
 
 
 def show_jobs(jobs: Sequence[Mapping[str, Any]], figures: Sequence[str] | None = None) -> None:
-    """Print one row a job as a table: its settings, and these figures or all."""
+    """Print one row a job as a table: its settings, and these metrics or all."""
     from rich.console import Console
     from rich.table import Table
 

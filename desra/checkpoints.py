@@ -95,7 +95,7 @@ class Checkpoint:
     def states(self, key: str | None = None) -> list[NamedState]:
         """The states in the file, most wanted first.
 
-        Averaged weights come before the others. Where keys of several networks share a container
+        EMA weights come before the others. Where keys of several networks share a container
         (``generator.…``, ``discriminator.…``), each group of `PREFIXES` is a state of its own.
 
         Args:

@@ -85,7 +85,7 @@ class Judge(nn.Module):
 
     @property
     def settings(self) -> dict[str, Any]:
-        """Everything that decides the figures besides the images; JSON-able."""
+        """Everything that decides the metrics besides the images; JSON-able."""
         return {
             "detector": self.detector.settings,
             "segmenter": self.segmenter.settings,

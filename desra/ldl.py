@@ -68,13 +68,13 @@ def artifact_map(
     """LDL's weight of each pixel: var(r)^(1/5) · local var(r), and 0 where r < r_ema (eq. 4–7).
 
     r is the `residual` of ``output`` and r_ema that of ``stable_output``, the output of the
-    averaged
-    generator: what the average gets more wrong than the present generator is no artifact.
+    EMA
+    generator: what the EMA gets more wrong than the present generator is no artifact.
 
     Args:
         reference: ground truth, or MSE-SR where the map is used as a detector, ``(B, C, H, W)``.
         output: the GAN's output, same shape.
-        stable_output: the averaged generator's output, same shape; None leaves the last factor out.
+        stable_output: the EMA generator's output, same shape; None leaves the last factor out.
         window_size: of the local variance; 7 in the release.
 
     Returns:

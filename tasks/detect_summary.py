@@ -10,9 +10,9 @@ from desra.metrics import score_rows
 
 
 def summarise(rows: Sequence[Row]) -> dict[str, Any]:
-    """Figures of the whole set; where images are labelled also IoU, precision, recall and F1.
+    """Metrics of the whole set; where images are labelled also IoU, precision, recall and F1.
 
-    Undefined figures (0/0) are None.
+    Undefined metrics (0/0) are None.
     """
     done = [row for row in rows if not row.get("error")]
     shares = [row["artifact_share"] for row in done]

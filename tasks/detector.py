@@ -250,7 +250,7 @@ class DetectorEvaluation(PairTask[Timed]):
         return self.output_dir / SCORES_FOLDER / f"{key}.npz"
 
     def finish(self, rows: Sequence[Row]) -> None:
-        """Write the figures of the set, the curves and the page."""
+        """Write the metrics of the set, the curves and the page."""
         done = [row for row in rows if not row.get("error")]
         self.summary = {
             "detector": self.title,
@@ -310,7 +310,7 @@ class DetectorEvaluation(PairTask[Timed]):
         return [round(self.detector.threshold_at(cutoff), 9) for cutoff in self.cutoffs]
 
     def teardown(self, stage: str) -> None:
-        """Print the figures of the set; only now is the progress bar gone."""
+        """Print the metrics of the set; only now is the progress bar gone."""
         if not self.summary:  # another rank has them
             return
         table = Table(title=f"{self.title} against labelled artifacts")

@@ -93,7 +93,7 @@ def score_set(
         replicates: of the bootstrap.
 
     Returns:
-        figures ``iou``, ``precision``, ``recall``, ``f1``, ``average_precision``, each with
+        metrics ``iou``, ``precision``, ``recall``, ``f1``, ``average_precision``, each with
         ``…_low`` and ``…_high``; the same with the prefix ``best_`` (but for average precision),
         ``best_index`` of the cutoff and ``best_images``, how many these scores are of.
     """

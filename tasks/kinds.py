@@ -39,7 +39,7 @@ class KindsOfArtifacts(LightningModule):
     Args:
         detector: finds what is left in the images after finetuning, where there are some.
         output_dir: gets ``regions.csv`` (each region with its kind), ``kinds.csv`` (each kind with
-            its figures), ``kinds.json``, ``metrics.json``, and the page with an outline a kind.
+            its metrics), ``kinds.json``, ``metrics.json``, and the page with an outline a kind.
         kinds: ``kinds.json`` of an earlier run, whose kinds are recognised; None to find them.
         count: of kinds; None for the number that tells them apart best.
         names: of kinds, by number (from 0) or by the present name.

@@ -146,7 +146,7 @@ class Upscaling(LightningModule):
         Args:
             key: of the image.
             picture: as it was read.
-            row: of the table; figures may be added.
+            row: of the table; metrics may be added.
         """
         return self.upscaler.upscale_image(picture.pixels, self.alpha), {}
 

@@ -32,7 +32,7 @@ MEANS = {
     **{f"lpips_{part}": f"lpips/{part}" for part in DETAIL},
     **TRUTH_COLUMNS,
 }
-"""Columns of a row that are averaged over the images that have them, with the figures' names."""
+"""Columns of a row that are averaged over the images that have them, with the metrics' names."""
 
 OVERLAPS = {"detection": "before", "residual": "after"}
 """What is scored against the labels: the detector on GAN-SR, and what it finds after finetuning."""
@@ -70,7 +70,7 @@ class Comparison(NamedTuple):
 def compare(
     images: Comparison, lpips: RegionLPIPS | None = None, with_mse_sr: bool = False
 ) -> list[Row]:
-    """The figures and counts of each image, as rows of a table.
+    """The metrics and counts of each image, as rows of a table.
 
     Args:
         images: a batch.
@@ -79,7 +79,7 @@ def compare(
             lost by taking MSE-SR for everything.
 
     Returns:
-        a row an image, JSON-able; None where a figure is undefined (no such pixels).
+        a row an image, JSON-able; None where a metric is undefined (no such pixels).
     """
     columns = _artifact_columns(images) | _detail_columns(images, lpips, with_mse_sr)
     if images.truth is not None:
@@ -140,7 +140,7 @@ def _defined(value: float) -> float | None:
 
 
 class FinetuningScores(SumMetric):
-    """Figures of a set from the rows of `compare`.
+    """Metrics of a set from the rows of `compare`.
 
     ``removal_rate`` (share of originally detected labelled regions no longer detected; of all
     originally detected ones where an image has no labels), ``pixel_removal_rate`` (share of the
@@ -148,7 +148,7 @@ class FinetuningScores(SumMetric):
     still marked), ``addition_rate`` (share of images with a region where nothing was before),
     ``detection/…`` and ``residual/…`` (IoU, precision, recall and F1 against the labels, before and
     after), the means of shares, PSNR and LPIPS, and ``truth/…`` and ``structural_share/…`` where
-    the true image is known. A figure is NaN where it is 0/0, and absent where no image has what it
+    the true image is known. A metric is NaN where it is 0/0, and absent where no image has what it
     is made of: labels, LPIPS, truth.
 
     Args:
@@ -244,7 +244,7 @@ def _other_detectors(rows: list[Row]) -> list[str]:
 
 
 def score_finetuning(rows: list[Row]) -> dict[str, float | None]:
-    """The figures of `FinetuningScores` over all rows, as Python numbers; None where undefined."""
+    """The metrics of `FinetuningScores` over all rows, as Python numbers; None where undefined."""
     scores = FinetuningScores(_other_detectors(rows), sync_on_compute=False)
     for row in rows:
         scores.update(row)

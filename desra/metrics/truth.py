@@ -34,7 +34,7 @@ TRUTH_COLUMNS = {
     for part in ("inside", "outside")
     for name in CANDIDATES
 } | {f"structural_share_{when}": f"structural_share/{when}" for when in ("before", "after")}
-"""Columns of a row with the names of the figures, means over the images that have them."""
+"""Columns of a row with the names of the metrics, means over the images that have them."""
 
 
 def structure(truth: Tensor, images: Tensor) -> Tensor:

@@ -162,7 +162,7 @@ def table_columns(rows: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def figure_text(name: str, value: float | None) -> str:
-    """A figure as it is read by people."""
+    """A metric as it is read by people."""
     if value is None:
         return "undefined"
     if "psnr" in name:

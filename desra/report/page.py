@@ -93,7 +93,7 @@ def write_page(
         columns: what is shown of a row, in this order.
         subtitle: one line below the title.
         settings: names and values that made the results.
-        summary: further figures over the whole set, written as they are to be read.
+        summary: further metrics over the whole set, written as they are to be read.
         share: the column that says how much of an image is wrong. It carries the filters and the
             histogram, is written on the thumbnails and sorts them unless ``sort`` is given; None:
             none.

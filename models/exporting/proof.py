@@ -56,7 +56,7 @@ class Proof:
     detected: float
 
     def as_json(self) -> dict[str, str | float | None]:
-        """Its figures; what is not finite is None."""
+        """Its metrics; what is not finite is None."""
         return {
             name: None if isinstance(value, float) and not math.isfinite(value) else value
             for name, value in vars(self).items()

@@ -124,7 +124,7 @@ class ELAN(nn.Module):
 
     There is no skip from image to image. It has batch normalisation: in training each rank takes
     the statistics of its own batch (``trainer.sync_batchnorm=true`` shares them on GPUs); the
-    average of the weights takes over the running ones as they are.
+    EMA takes over the running ones as they are.
 
     Args:
         channels: of the image, in and out.

@@ -62,7 +62,7 @@ def load_generator(weights: str | Path, *, key: str | None = None, **options: An
     """The generator that a file of weights holds.
 
     Architecture and sizes are read from keys and shapes (see `ARCHITECTURES`), from PyTorch's
-    formats or safetensors; released files, checkpoints of finetuning (of which the averaged weights
+    formats or safetensors; released files, checkpoints of finetuning (of which the EMA weights
     are taken), and files with wrappers' prefixes. RRDBNet and SRVGGNetCompact also from ncnn's
     pairs and from ONNX, where they are recognised in the graph. What none of these is, spandrel is
     asked for where it is installed.
@@ -186,13 +186,13 @@ def write_generator(
     ``.pth`` files keep the layout of the file that the generator came from: its container and, for
     an RRDBNet, its release's names; BasicSR's layout where the generator came from no file. With
     ``ema`` there are both ``params`` and ``params_ema``, as BasicSR writes in training (or the
-    averaged weights alone where the source had its keys at the top). ``.safetensors`` files hold
-    the averaged weights if given, with the keys at the top.
+    EMA weights alone where the source had its keys at the top). ``.safetensors`` files hold
+    the EMA weights if given, with the keys at the top.
 
     Args:
         path: ``.pth`` or ``.safetensors``; written whole or not at all.
         generator: the network; wrappers (DDP, ``torch.compile``, ``AveragedModel``) are taken off.
-        ema: its averaged weights.
+        ema: its EMA weights.
         metadata: how it was made: iterations, configuration, …; what is no text is written as JSON.
             Architecture, scale, source, program version and what no key tells are added.
 

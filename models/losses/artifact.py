@@ -40,7 +40,7 @@ class ArtifactLoss(nn.Module):
         Args:
             output: the generator's, ``(B, C, H, W)`` in [0, 1].
             target: ground truth.
-            stable_output: the averaged generator's, from the same input; no gradient.
+            stable_output: the EMA generator's, from the same input; no gradient.
         """
         weights = artifact_map(target, output, stable_output, self.window_size)
         # The weights are not negative, so they may leave the absolute value, and one plane is

@@ -107,7 +107,7 @@ def make_trainer(steps: int, callbacks: Sequence[Callback], **options: Any) -> T
 
 
 def run(root: Path, **options: Any) -> dict[str, Any]:
-    """Two renewals and a validation; figures, and the masks' pixels row by row."""
+    """Two mask updates and a validation; metrics, and the masks' pixels row by row."""
     data = make_data(root, batch_size=2 // options.get("devices", 1))
     callbacks = [detection(every_n_steps=1), validation()]
     trainer = make_trainer(3, callbacks, **options)

@@ -1,4 +1,4 @@
-"""Masks renewed in training: equal to detect.py's, resumable, shared among ranks."""
+"""Masks updated in training: equal to detect.py's, resumable, shared among ranks."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_masks_are_those_that_detect_py_makes_of_the_files(
 def test_resumed_run_has_the_weights_and_masks_of_the_uninterrupted_one(
     root: Path, tmp_path: Path, every: dict[str, int], save_first: bool
 ) -> None:
-    """Saved as a renewal is due, by a callback that comes before or after; it clears the masks."""
+    """Saved as a mask update is due, by a callback that comes before or after; it clears the masks."""
     path = tmp_path / "saved.ckpt"
 
     def run(callbacks: Sequence[Callback], **options: Any) -> tuple[Tensor, dict, list[int]]:
@@ -157,7 +157,7 @@ def test_only_what_changed_travels_and_labels_are_made_once(
 def test_output_that_is_not_finite_stops_all_ranks_with_one_line(root: Path) -> None:
     module = make_module(ema_decay=1.0)
     module.ema.module.amount.fill_(float("nan"))
-    with pytest.raises(InputError, match=r"renewing the masks: .*NaN"):
+    with pytest.raises(InputError, match=r"mask update: .*NaN"):
         make_trainer(2, [detection(every_n_steps=1)], limit_val_batches=0).fit(
             module, make_data(root)
         )

@@ -1,8 +1,8 @@
-"""What renewing the masks of an artifact set costs, as a share of an epoch of training on it.
+"""Cost of mask updates of an artifact set, as a share of an epoch of training on it.
 
-    python benchmarks/mask_renewal.py [--device cuda] [--precision 16-mixed]
+    python benchmarks/mask_update.py [--device cuda] [--precision 16-mixed]
 
-The real loop: `ArtifactDetectionCallback` upscales all training images with the averaged generator,
+The real loop: `ArtifactDetectionCallback` upscales all training images with the EMA generator,
 detects against MSE-SR and updates the data's masks, between steps with LDL's losses. Images are
 noise and VGG19 has random weights, which change no time. Of an epoch that shows every image once,
 the steps are timed and the rest is reckoned.
@@ -40,20 +40,20 @@ SCALE = 4
 
 
 class Figures(DummyLogger):
-    """Keeps what a renewal logs."""
+    """Keeps what a mask update logs."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.renewals: list[dict[str, float]] = []
+        self.updates: list[dict[str, float]] = []
 
     def log_metrics(self, metrics: Any, step: int | None = None) -> None:
-        """Keep the figures of a renewal."""
+        """Keep the metrics of a mask update."""
         if "masks/seconds" in metrics:
-            self.renewals.append(dict(metrics))
+            self.updates.append(dict(metrics))
 
 
 def main() -> None:
-    """Train until the masks have been renewed, and print what it took."""
+    """Train until the masks have been updated, and print what it took."""
     arguments = _arguments()
     warnings.simplefilter("ignore")
     logging.disable(logging.WARNING)
@@ -70,8 +70,8 @@ def main() -> None:
             ArtifactDetector(), NoSegmenter(), every_n_steps=arguments.steps
         )
         _trainer(arguments, callback, figures).fit(module, data)
-    # The first renewal also compiles kernels and measures the memory at hand.
-    found = figures.renewals[-1]
+    # The first update also compiles kernels and measures the memory at hand.
+    found = figures.updates[-1]
     print(
         f"RRDBNet of {arguments.blocks} blocks; {arguments.images} images of {arguments.side} LR "
         f"pixels a side, crop {arguments.crop}, batch {arguments.batch}; {arguments.device}, "
@@ -79,7 +79,7 @@ def main() -> None:
     )
     seconds, share = found["masks/seconds"], found["masks/share_of_epoch"]
     print(
-        f"a renewal {seconds:.2f} s, {seconds / arguments.images:.3f} s an image; "
+        f"a mask update {seconds:.2f} s, {seconds / arguments.images:.3f} s an image; "
         f"{100 * share:.1f} % of an epoch"
     )
 
@@ -91,7 +91,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--blocks", type=int, default=23)
     parser.add_argument("--crop", type=int, default=256, help="side of the ground truth")
     parser.add_argument("--batch", type=int, default=4)
-    parser.add_argument("--steps", type=int, default=2, help="from one renewal to the next")
+    parser.add_argument("--steps", type=int, default=2, help="from one update to the next")
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--precision", default="32-true")
     parser.add_argument("--threads", type=int, help="of the processor")
