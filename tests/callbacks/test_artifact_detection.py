@@ -79,7 +79,7 @@ def test_masks_are_those_that_detect_py_makes_of_the_files(
 def test_resumed_run_has_the_weights_and_masks_of_the_uninterrupted_one(
     root: Path, tmp_path: Path, every: dict[str, int], save_first: bool
 ) -> None:
-    """Saved as a mask update is due, by a callback that comes before or after; it clears the masks."""
+    """Saved when a mask update is due, by a callback before or after it; it clears the masks."""
     path = tmp_path / "saved.ckpt"
 
     def run(callbacks: Sequence[Callback], **options: Any) -> tuple[Tensor, dict, list[int]]:
