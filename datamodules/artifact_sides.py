@@ -133,7 +133,9 @@ def _usable(found: ArtifactSet) -> ArtifactSet:
 
 def _read_masks(tuples: Sequence[ArtifactTuple], role: str, problems: list[str]) -> MaskStore:
     def read(item: ArtifactTuple) -> tuple[str, Mask]:
-        return item.key, Mask(read_mask_of(item.paths[role], item.sr_size))
+        return item.key, Mask(
+            read_mask_of(item.paths[role], item.sr_size, drawn_on=item.paths["gan_sr"])
+        )
 
     return MaskStore(dict(collect(read, [item for item in tuples if role in item.paths], problems)))
 

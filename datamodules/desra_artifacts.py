@@ -13,18 +13,19 @@ from numpy.typing import NDArray
 from rich.console import Console
 from torch.utils.data import DataLoader
 
-from datamodules.artifact_folders import FOLDER_NAMES, IMAGE_ROLES
+from datamodules.artifact_folders import FOLDER_NAMES, IMAGE_ROLES, ArtifactTuple
 from datamodules.artifact_samples import ArtifactCropMaker, CropPlanner, WholeImages
 from datamodules.artifact_sides import ArtifactSide, MaskSource, find_sides, summary
 from datamodules.crops import CropRule
 from datamodules.degradations import Degradation
 from datamodules.image_pairs import ImagePair, find_pairs
 from datamodules.mask_store import MaskStore, Origin, UpdateMode
-from datamodules.problems import raise_all, some
+from datamodules.problems import UNALIGNED_HINT, collect, raise_all, some
 from datamodules.sample_stream import SampleStream
 from datamodules.splits import SplitRule
 from datamodules.training_data import TrainingData
 from desra.errors import InputError
+from desra.same_scene import misalignment
 
 log = logging.getLogger(__name__)
 
@@ -75,6 +76,7 @@ class DeSRAArtifacts(TrainingData):
             of the rank's processors, at most 4.
         test_split: what `test_dataloader` serves: ``"train"``, ``"val"`` or ``"all"``.
         seed: of the split and of the samples.
+        check_alignment: refuse images whose LR, MSE-SR and GAN-SR do not lie on each other.
 
     Raises:
         InputError: (in `setup`) anything that would stop training later, all of it listed.
@@ -109,6 +111,7 @@ class DeSRAArtifacts(TrainingData):
         num_workers: int | None = None,
         test_split: Literal["train", "val", "all"] = "val",
         seed: int = 0,
+        check_alignment: bool = True,
     ) -> None:
         super().__init__(batch_size, epoch_steps, cache_gb, num_workers)
         self.root, self.method = root, method
@@ -119,6 +122,7 @@ class DeSRAArtifacts(TrainingData):
         self.hr_root, self.hr_lr_root, self.hr_ratio = hr_root, hr_lr_root, hr_ratio
         self.hr_degradation = hr_degradation
         self.test_split, self.seed = test_split, seed
+        self.check_alignment = check_alignment
         self.train, self.val = ArtifactSide(), ArtifactSide()
         self.pairs: list[ImagePair] = []
         self._check_settings()
@@ -170,8 +174,22 @@ class DeSRAArtifacts(TrainingData):
         # Training images have the first claim on the memory, then those validated again and again.
         pairs = [sized for pair in self.pairs for sized in pair.sized_paths]
         raise_all(self.images.load(train.sized_paths + self.val.sized_paths, pairs), self.root)
+        if self.check_alignment:
+            self._refuse_misaligned([*train.tuples, *self.val.tuples])
         self.train = train
         self._say(left_out)
+
+    def _refuse_misaligned(self, tuples: Sequence[ArtifactTuple]) -> None:
+        """Compare LR, MSE-SR and GAN-SR of each image by small copies."""
+
+        def check(item: ArtifactTuple) -> None:
+            pictures = {FOLDER_NAMES[role]: self.images[item.paths[role]] for role in IMAGE_ROLES}
+            if problem := misalignment(pictures):
+                raise InputError(f"{item.key}: {problem}; {UNALIGNED_HINT}")
+
+        problems: list[str] = []
+        collect(check, tuples, problems)
+        raise_all(problems, self.root)
 
     @rank_zero_only
     def _say(self, left_out: Sequence[str]) -> None:

@@ -17,13 +17,15 @@ from lightning import LightningDataModule
 from lightning.pytorch.utilities import rank_zero_only
 from torch.utils.data import DataLoader, Dataset
 
+from datamodules.problems import UNALIGNED_HINT
 from datamodules.rank_share import NO_ITEM, RankShare, present
-from datamodules.roles import Given, Unmatched, locate_roles, match_roles
+from datamodules.roles import FOLDER_NAMES, Given, Unmatched, locate_roles, match_roles
 from datamodules.splits import SplitRule
 from desra.errors import InputError, describe
 from desra.files import Match
 from desra.image_task import ImageTask, Sample
 from desra.ledger import Ledger
+from desra.same_scene import misalignment
 
 log = logging.getLogger(__name__)
 
@@ -31,8 +33,15 @@ log = logging.getLogger(__name__)
 class ImageSamples(Dataset[Sample | None]):
     """Reads each match for a task, unless the ledger says that it is done."""
 
-    def __init__(self, matches: Sequence[Match], task: ImageTask, ledger: Ledger) -> None:
+    def __init__(
+        self,
+        matches: Sequence[Match],
+        task: ImageTask,
+        ledger: Ledger,
+        check_alignment: bool = False,
+    ) -> None:
         self.matches, self.task, self.ledger = matches, task, ledger
+        self.check_alignment = check_alignment
 
     def __len__(self) -> int:
         return len(self.matches)
@@ -50,10 +59,23 @@ class ImageSamples(Dataset[Sample | None]):
             sample.row = self.ledger.finished(match.key, sample.fingerprint)
             if sample.row is None:
                 sample.payload = self.task.load(match)
+                if self.check_alignment:
+                    _refuse_misaligned(match, sample.payload)
         except (InputError, OSError) as error:
-            sample.error = describe(error, match.key)
+            sample.error, sample.payload = describe(error, match.key), None
         sample.seconds = perf_counter() - start
         return sample
+
+
+def _refuse_misaligned(match: Match, payload: Any) -> None:
+    """Raise InputError where LR, MSE-SR and GAN-SR, as far as they were read, are of two scenes."""
+    pictures = {
+        FOLDER_NAMES[role]: picture
+        for role in ("lr", "mse_sr", "gan_sr")
+        if (picture := getattr(payload, role, None)) is not None
+    }
+    if problem := misalignment(pictures):
+        raise InputError(f"{match.key}: {problem}; {UNALIGNED_HINT}")
 
 
 class MatchedImages(LightningDataModule):
@@ -71,12 +93,13 @@ class MatchedImages(LightningDataModule):
         super().__init__()
         self.matches = list(matches)
         self.roots: dict[str, Path] = {}
+        self.check_alignment = False
         self.num_workers, self.batch_size = num_workers, batch_size
         self._samples: ImageSamples | None = None
 
     def bind(self, task: ImageTask, ledger: Ledger) -> None:
         """Name the task that the images are read for, and the record of what it has done."""
-        self._samples = ImageSamples(self.matches, task, ledger)
+        self._samples = ImageSamples(self.matches, task, ledger, self.check_alignment)
 
     def transfer_batch_to_device(self, batch: list[Sample], *_: Any) -> list[Sample]:
         """Samples stay as they are: a task moves what it computes with, and as late as it can."""
@@ -119,6 +142,7 @@ class ImageFolders(MatchedImages):
         num_workers: see `MatchedImages`.
         batch_size: likewise.
         test_split: the images that trained (``"train"``), those that validated (``"val"``) or all.
+        check_alignment: refuse images whose LR, MSE-SR and GAN-SR do not lie on each other.
         split: settings of the `SplitRule` that training had; ``val_root`` is another ``root``.
 
     Raises:
@@ -135,6 +159,7 @@ class ImageFolders(MatchedImages):
         num_workers: int | None = None,
         batch_size: int = 1,
         test_split: Literal["train", "val", "all"] = "all",
+        check_alignment: bool = True,
         **split: Any,
     ) -> None:
         rule = SplitRule(**split)
@@ -153,6 +178,7 @@ class ImageFolders(MatchedImages):
             _say_split(root, len(matches), test_split)
         super().__init__(matches, num_workers, batch_size)
         self.roots = {name: role.folder for name, role in located.items()}
+        self.check_alignment = check_alignment
 
 
 def _start_method() -> str:

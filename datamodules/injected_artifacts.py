@@ -199,7 +199,7 @@ class InjectedArtifacts(LightningDataModule):
                 raise InputError(f"{match.key}: {match.error}")
             images = {role: self._read(match.paths[role]) for role in ("mse_sr", "gan_sr")}
             height, width = images["gan_sr"].shape[1:]
-            mask = read_mask_of(match.paths["gt_mask"], (height, width))
+            mask = read_mask_of(match.paths["gt_mask"], (height, width), drawn_on=match.paths["gan_sr"])
             found.append({**images, "mask": torch.from_numpy(mask.copy())[None]})
         return found
 

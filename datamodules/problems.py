@@ -13,6 +13,12 @@ from lightning.pytorch.utilities import rank_zero_only
 from desra.errors import InputError
 
 log = logging.getLogger(__name__)
+UNALIGNED_HINT = (
+    "upscale the image as it lies in the file, without turning it by EXIF; "
+    "data.check_alignment=false goes on all the same"
+)
+"""What to do about pictures that do not lie on each other."""
+
 T = TypeVar("T")
 R = TypeVar("R")
 

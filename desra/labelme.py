@@ -89,6 +89,16 @@ def read_gt_mask(
     return read_mask_image(path, max_pixels)
 
 
+DRAWN_ON = ("gan_sr", "mse_sr", "lr")
+"""Roles of the pictures of one image, in the order in which people label them."""
+
+
+def read_label(paths: Mapping[str, Path], max_pixels: int = MAX_PIXELS) -> NDArray[np.bool_]:
+    """`read_gt_mask` of the file ``gt_mask`` among the files of one image, by their roles."""
+    picture = next((paths[role] for role in DRAWN_ON if role in paths), None)
+    return read_gt_mask(paths["gt_mask"], max_pixels, picture)
+
+
 def read_labelme(
     path: str | Path, max_pixels: int = MAX_PIXELS, drawn_on: str | Path | None = None
 ) -> NDArray[np.bool_]:

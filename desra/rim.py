@@ -50,13 +50,20 @@ def full_size(
     )
 
 
-def read_mask_of(path: str | Path, size: tuple[int, int], rim: int = BORDER) -> NDArray[np.bool_]:
+def read_mask_of(
+    path: str | Path,
+    size: tuple[int, int],
+    rim: int = BORDER,
+    drawn_on: str | Path | None = None,
+) -> NDArray[np.bool_]:
     """Read a mask image or LabelMe's JSON at full size, see `full_size`.
+
+    ``drawn_on`` is the picture that was labelled, see `desra.labelme.read_labelme`.
 
     Raises:
         InputError: unreadable, or of another size.
     """
-    return full_size(read_gt_mask(path), size, rim, f"{path}: a mask")
+    return full_size(read_gt_mask(path, drawn_on=drawn_on), size, rim, f"{path}: a mask")
 
 
 def inside(planes: Planes, border: int) -> Planes:

@@ -12,7 +12,7 @@ import torch
 from desra.detectors import Detector
 from desra.files import Match
 from desra.image_task import Result, Sample
-from desra.labelme import read_gt_mask
+from desra.labelme import read_label
 from desra.ledger import Ledger, Row
 from desra.metrics import count_row
 from desra.regions import region_areas
@@ -89,8 +89,7 @@ class ArtifactDetection(PairTask[Found]):
             return super().load(match)
         fingerprint = self._stages.fingerprint(match.key, self.stage_inputs(match))
         if self.cache.contains(match.key, fingerprint):
-            labels = match.paths.get("gt_mask")
-            gt_mask = None if labels is None else read_gt_mask(labels)
+            gt_mask = read_label(match.paths) if "gt_mask" in match.paths else None
             pictures = Pictures(gt_mask=gt_mask, cached=fingerprint)
         else:
             pictures = super().load(match)

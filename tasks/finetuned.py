@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -139,7 +139,7 @@ class FinetuningEvaluation(LightningModule):
             )
         path = match.paths.get("gt_mask")
         rim = self.judge.detector.rim or BORDER
-        gt_mask = None if path is None else read_mask_of(path, (height, width), rim)
+        gt_mask = None if path is None else read_mask_of(path, (height, width), rim, match.paths["mse_sr"])
         truth = read_rgb(match.paths["hr"]) if "hr" in match.paths else None
         if truth is not None and truth.shape != mse_sr.shape:
             raise InputError(

@@ -22,8 +22,9 @@ from desra.errors import InputError
 from desra.files import Match, write_text
 from desra.image_task import Result, Sample
 from desra.images import image_size, read_rgb
-from desra.labelme import read_gt_mask, read_mask_image
+from desra.labelme import read_label
 from desra.ledger import Row
+from desra.masks import read_mask_image
 from desra.metrics import (
     BORDER,
     MIN_SHARE,
@@ -139,7 +140,7 @@ class MaskEvaluation(LightningModule):
         Masks of one size are taken to be of full size where no picture says otherwise.
         """
         paths, rim = match.paths, self.border or BORDER
-        mask, label = read_mask_image(paths["mask"]), read_gt_mask(paths["gt_mask"])
+        mask, label = read_mask_image(paths["mask"]), read_label(paths)
         sizes = [image_size(paths[role]) for role in ("mse_sr", "gan_sr") if role in paths]
         gt_mask = label
         for size in sizes or [max(mask.shape, label.shape)]:

@@ -21,7 +21,7 @@ from desra.errors import InputError, describe
 from desra.files import Match
 from desra.image_task import Result, Sample
 from desra.images import read_rgb
-from desra.labelme import read_gt_mask
+from desra.labelme import read_label
 from desra.rim import BORDER, full_size
 from desra.segmenters import Segmenter
 from desra.stage_cache import Stage
@@ -126,7 +126,9 @@ class PairTask(LightningModule, Generic[Found]):
         """Read the images of a match, and its labelled mask."""
         pictures = Pictures()
         for role, path in match.paths.items():
-            setattr(pictures, role, read_gt_mask(path) if role == "gt_mask" else read_rgb(path))
+            setattr(
+                pictures, role, read_label(match.paths) if role == "gt_mask" else read_rgb(path)
+            )
         if pictures.mse_sr is not None and pictures.gan_sr is not None:
             _check_sizes(match, pictures)
         return pictures

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from abc import ABC, abstractmethod
 from typing import Any, NamedTuple
@@ -14,6 +15,11 @@ from desra.errors import InputError
 from desra.morphology import dilate, erode
 from desra.regions import fill_holes, remove_small_regions
 from desra.rim import inside
+
+log = logging.getLogger(__name__)
+
+LARGE_SHARE = 0.05
+"""Of an image: a region that must be larger than that is hardly ever found."""
 
 
 class Detection(NamedTuple):
@@ -47,7 +53,7 @@ class Detector(nn.Module, ABC):
     Args:
         threshold: where candidates begin; unless the subclass says otherwise, a pixel with a lower
             adjusted distance is one.
-        min_area: a region needs more pixels than this.
+        min_area: a region needs more pixels than this; below 1, more than this share of the image.
 
     Attributes:
         rim: pixels at each side of the image that have no distance; the mask is false there.
@@ -60,13 +66,37 @@ class Detector(nn.Module, ABC):
     rim: int = 0
     uses_reference: bool = True
 
-    def __init__(self, threshold: float, min_area: int) -> None:
+    def __init__(self, threshold: float, min_area: float) -> None:
         super().__init__()
         if not math.isfinite(threshold):
             raise InputError(f"threshold={threshold}; give a number, usually between 0 and 1")
-        if min_area < 0:
-            raise InputError(f"min_area={min_area}; give a number of pixels, 0 for all regions")
-        self.threshold, self.min_area = float(threshold), int(min_area)
+        if not 0 <= min_area < math.inf:
+            raise InputError(
+                f"min_area={min_area}; give a number of pixels, a share of the image below 1, or 0 "
+                "for all regions"
+            )
+        self.threshold = float(threshold)
+        self.min_area = int(min_area) if min_area >= 1 or min_area == 0 else float(min_area)
+        self._warned = False
+
+    def least_area(self, height: int, width: int) -> int:
+        """Pixels that a region of an image of this size needs more than.
+
+        Where that is a large share of the image, the log says once that little can be found.
+        """
+        area = self.min_area
+        pixels = int(area) if area >= 1 else int(area * height * width)
+        if pixels > LARGE_SHARE * height * width and not self._warned:
+            self._warned = True
+            log.warning(
+                "detector.min_area=%g is %.0f %% of an image of %dx%d, so hardly anything can be "
+                "found; give fewer pixels, or a share of the image (detector.min_area=0.002)",
+                area,
+                100 * pixels / (height * width),
+                width,
+                height,
+            )
+        return pixels
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -155,7 +185,8 @@ class Detector(nn.Module, ABC):
     def mask_at(self, adjusted: Tensor, cutoff: float) -> Tensor:
         """The mask that another cutoff makes of adjusted distances, bool ``(B, 1, H, W)``."""
         thresholded = inside(adjusted, self.rim) < cutoff
-        mask = remove_small_regions(fill_holes(self._open(thresholded)), self.min_area)
+        least = self.least_area(*adjusted.shape[-2:])
+        mask = remove_small_regions(fill_holes(self._open(thresholded)), least)
         return self._full_size(mask)
 
     @torch.no_grad()
@@ -171,7 +202,7 @@ class Detector(nn.Module, ABC):
             "thresholded": thresholded,
             "dilated": dilated,
             "filled": filled,
-            "mask": remove_small_regions(filled, self.min_area),
+            "mask": remove_small_regions(filled, self.least_area(*distance.shape[-2:])),
         }
         return {name: self._full_size(step) for name, step in steps.items()}
 

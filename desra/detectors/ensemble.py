@@ -31,7 +31,7 @@ class Ensemble(Detector):
         vote: how they are combined.
         threshold: of the combined map, in [0, 1]; a half stands for the members' own thresholds,
             more finds more.
-        min_area: a region needs more pixels than this.
+        min_area: see `Detector`.
 
     Raises:
         InputError: no members, or a setting that cannot be used.
@@ -52,7 +52,7 @@ class Ensemble(Detector):
         members: Mapping[str, Detector],
         vote: Vote = "mean",
         threshold: float = 0.5,
-        min_area: int = 4000,
+        min_area: float = 4000,
     ) -> None:
         super().__init__(threshold, min_area)
         members = {name: member for name, member in members.items() if member is not None}

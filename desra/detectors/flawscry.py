@@ -34,14 +34,14 @@ class FlawScryDetector(Detector):
     Args:
         folder: of the released model: ``config.json`` and ``model.safetensors``.
         threshold: a pixel of a higher confidence is a candidate.
-        min_area: a region needs more pixels than this.
+        min_area: see `Detector`.
 
     Raises:
         InputError: the package, the folder or a file in it is missing.
     """
 
     def __init__(
-        self, folder: str | Path | None, threshold: float = 0.92, min_area: int = 4000
+        self, folder: str | Path | None, threshold: float = 0.92, min_area: float = 4000
     ) -> None:
         super().__init__(threshold, min_area)
         if folder is None:

@@ -23,7 +23,7 @@ class LDLDetector(ScoreDetector):
     Args:
         threshold: of the weight of images in [0, 1]. Published: 0.01, 0.005 and 0.001; 0.005 has
             the best IoU.
-        min_area: a region needs more pixels than this.
+        min_area: see `Detector`.
 
     Raises:
         InputError: a setting that cannot be used.
@@ -40,7 +40,7 @@ class LDLDetector(ScoreDetector):
 
     middle = 0.005
 
-    def __init__(self, threshold: float = 0.005, min_area: int = 4000) -> None:
+    def __init__(self, threshold: float = 0.005, min_area: float = 4000) -> None:
         super().__init__(threshold, min_area)
 
     def score(self, mse_sr: Tensor, gan_sr: Tensor) -> Tensor:

@@ -34,7 +34,7 @@ class LearnedDetector(Detector):
         weights: what the training left, ``.safetensors``; None for the ones that come with this
             package.
         threshold: a pixel with a lower distance is a candidate.
-        min_area: a region needs more pixels than this.
+        min_area: see `Detector`.
 
     Raises:
         InputError: no such file, or a setting that cannot be used.
@@ -47,7 +47,7 @@ class LearnedDetector(Detector):
     """
 
     def __init__(
-        self, weights: str | Path | None = None, threshold: float = 0.5, min_area: int = 4000
+        self, weights: str | Path | None = None, threshold: float = 0.5, min_area: float = 4000
     ) -> None:
         super().__init__(threshold, min_area)
         self.weights = Path(str(files("desra") / "data" / "learned_detector.safetensors"))

@@ -28,7 +28,7 @@ class MMSegDetector(Detector):
         checkpoint: path of the weights.
         threshold: a pixel with a lower distance is a candidate; 0.5 is the network's own decision
             between two classes.
-        min_area: a region needs more pixels than this.
+        min_area: see `Detector`.
         artifact_class: index of the class that stands for artifacts.
         precision: of the network on a GPU; see `MMSegNetwork`.
         batch_size: images that a GPU takes at once.
@@ -44,7 +44,7 @@ class MMSegDetector(Detector):
         config: str | Path | None,
         checkpoint: str | Path | None,
         threshold: float = 0.5,
-        min_area: int = 4000,
+        min_area: float = 4000,
         artifact_class: int = 1,
         precision: Precision = "auto",
         batch_size: int = 4,

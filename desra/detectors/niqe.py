@@ -41,7 +41,7 @@ class NIQEDetector(ScoreDetector):
             published one.
         threshold: a pixel of a higher score is a candidate. Clean patches score near 6, the root of
             the number of features.
-        min_area: a region needs more pixels than this.
+        min_area: see `Detector`.
         patch_size: pixels a side, even; that of the images the model was fitted to.
         stride: pixels from one patch to the next, even.
 
@@ -62,7 +62,7 @@ class NIQEDetector(ScoreDetector):
         self,
         model: str | Path | None = None,
         threshold: float = 10.0,
-        min_area: int = 4000,
+        min_area: float = 4000,
         patch_size: int = PATCH_SIZE,
         stride: int = PATCH_SIZE // 2,
     ) -> None:

@@ -28,7 +28,7 @@ class _FeatureDetector(ScoreDetector):
     Nothing is fetched or built before it is needed: see `prepare`.
     """
 
-    def __init__(self, threshold: float, min_area: int) -> None:
+    def __init__(self, threshold: float, min_area: float) -> None:
         super().__init__(threshold, min_area)
         self.network = nn.Module()
         self._is_ready = False
@@ -81,7 +81,7 @@ class LPIPSDetector(_FeatureDetector):
 
     Args:
         threshold: a pixel of a higher distance is a candidate.
-        min_area: a region needs more pixels than this.
+        min_area: see `Detector`.
         backbone: ``"alex"``, ``"squeeze"`` or ``"vgg"``; fetched on first use.
 
     Raises:
@@ -91,7 +91,7 @@ class LPIPSDetector(_FeatureDetector):
     middle = 0.5
 
     def __init__(
-        self, threshold: float = 0.5, min_area: int = 4000, backbone: Backbone = "alex"
+        self, threshold: float = 0.5, min_area: float = 4000, backbone: Backbone = "alex"
     ) -> None:
         super().__init__(threshold, min_area)
         if backbone not in get_args(Backbone):
@@ -126,7 +126,7 @@ class DISTSDetector(_FeatureDetector):
 
     Args:
         threshold: a pixel of a higher DISTS, 0 to 1, is a candidate.
-        min_area: a region needs more pixels than this.
+        min_area: see `Detector`.
         window_size: side of the window in pixels, an odd multiple of 16.
 
     Raises:
@@ -135,7 +135,9 @@ class DISTSDetector(_FeatureDetector):
 
     middle = 0.3
 
-    def __init__(self, threshold: float = 0.3, min_area: int = 4000, window_size: int = 48) -> None:
+    def __init__(
+        self, threshold: float = 0.3, min_area: float = 4000, window_size: int = 48
+    ) -> None:
         super().__init__(threshold, min_area)
         if window_size < 1 or window_size % 32 != 16:
             raise InputError(f"window_size={window_size}; give 16, 48, 80, … pixels")

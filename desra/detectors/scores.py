@@ -18,7 +18,7 @@ class ScoreDetector(Detector):
 
     Args:
         threshold: in the units of the score; a pixel of a higher score is a candidate.
-        min_area: a region needs more pixels than this.
+        min_area: see `Detector`.
 
     Attributes:
         middle: the score whose distance is one half; a usual threshold.
@@ -29,7 +29,7 @@ class ScoreDetector(Detector):
 
     middle: float
 
-    def __init__(self, threshold: float, min_area: int) -> None:
+    def __init__(self, threshold: float, min_area: float) -> None:
         super().__init__(threshold, min_area)
         if threshold < 0:
             raise InputError(f"threshold={threshold}; a score is never below 0, give a higher one")

@@ -26,7 +26,7 @@ class SSIMDetector(Detector):
     Args:
         threshold: a pixel with a lower similarity is a candidate. At 0.35 as many pixels are as
             with DeSRA at 0.7, on outputs of Real-ESRGAN, MM-RealSR and DITN.
-        min_area: a region needs more pixels than this.
+        min_area: see `Detector`.
 
     Raises:
         InputError: a setting that cannot be used.
@@ -41,7 +41,7 @@ class SSIMDetector(Detector):
         (torch.Size([1, 1, 64, 64]), True, False)
     """
 
-    def __init__(self, threshold: float = 0.35, min_area: int = 4000) -> None:
+    def __init__(self, threshold: float = 0.35, min_area: float = 4000) -> None:
         super().__init__(threshold, min_area)
 
     def distance(self, mse_sr: Tensor, gan_sr: Tensor) -> Tensor:

@@ -23,7 +23,7 @@ class ArtifactDetector(Detector):
 
     Args:
         threshold: a pixel with a lower adjusted distance is a candidate; distances are in [0, 1].
-        min_area: a region needs more pixels than this.
+        min_area: see `Detector`.
         window_size: side in pixels of the window in which textures are compared, odd, at least 3.
         intervals: table of texture intervals of the semantic classes, see
             `desra.semantics.texture_intervals`; None for the released table of ADE20K.
@@ -47,7 +47,7 @@ class ArtifactDetector(Detector):
     def __init__(
         self,
         threshold: float = 0.7,
-        min_area: int = 4000,
+        min_area: float = 4000,
         window_size: int = 11,
         intervals: str | Path | None = None,
         direction: Direction = "both",

@@ -313,3 +313,26 @@ def test_another_map_gets_the_same_treatment():
         found.mask[0, 0], plain_mask(found.distance[0, 0].numpy(), 0.998, 150)
     )
     assert detector.settings == {"detector": "Contrast", "threshold": 0.998, "min_area": 150}
+
+
+def test_min_area_as_a_share_is_that_many_pixels_of_each_image():
+    mse_sr, gan_sr = (torch.from_numpy(p).permute(2, 0, 1)[None] for p in scene(96, 128, 0)[:2])
+    share = ArtifactDetector(min_area=0.02)
+    pixels = ArtifactDetector(min_area=int(0.02 * 96 * 128))
+    assert torch.equal(share(mse_sr, gan_sr).mask, pixels(mse_sr, gan_sr).mask)
+    assert share.least_area(1000, 1000) == 20_000
+    assert share.settings["min_area"] == 0.02
+    with pytest.raises(InputError, match="a share of the image below 1"):
+        ArtifactDetector(min_area=-0.5)
+
+
+def test_a_min_area_that_is_much_of_the_image_is_said_once(caplog):
+    detector = ArtifactDetector()
+    flat = torch.zeros(1, 3, 128, 128, dtype=torch.uint8)
+    detector(flat, flat)
+    detector(flat, flat)
+    assert len(caplog.records) == 1
+    assert "24 % of an image of 128x128" in caplog.text
+    caplog.clear()
+    ArtifactDetector()(*[torch.zeros(1, 3, 400, 400, dtype=torch.uint8)] * 2)
+    assert not caplog.records
