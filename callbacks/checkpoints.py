@@ -63,7 +63,7 @@ class LastCheckpoint(Callback):
     def __init__(self, path: str | Path, every: int = 250) -> None:
         self.path, self.every = Path(path), every
         self.received = 0
-        self._saved_at = 0
+        self._saved_at: int | None = None  # nothing to save before training has started
         self._handlers: dict[int, Any] = {}
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -75,7 +75,7 @@ class LastCheckpoint(Callback):
     def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
         """Save if it is time, or stop if any rank was asked to."""
         self._stop_if_asked(trainer)
-        if trainer.global_step - self._saved_at >= self.every:
+        if trainer.global_step - (self._saved_at or 0) >= self.every:
             self._save(trainer)
 
     def on_validation_batch_end(self, trainer: Trainer, *_: Any) -> None:
@@ -85,7 +85,7 @@ class LastCheckpoint(Callback):
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Save the end, and give the signals back."""
-        if trainer.global_step != self._saved_at:
+        if self._saved_at is not None and trainer.global_step != self._saved_at:
             self._save(trainer)
         self._give_back()
 

@@ -17,12 +17,14 @@ from rich.table import Table
 
 from callbacks.loggers import METRICS, close_loggers, log_settings
 from callbacks.plots import plot_run
-from cli.failures import report_failures
+from cli.failures import is_rank_zero, report_failures
 from cli.progress import RunProgress
 from cli.resolvers import sweep_folder
+from cli.resuming import ResumableRun, finish, start_of
 from cli.sweep_summary import SUMMARY
 from desra.errors import InputError
 from desra.files import write_text
+from desra.leftovers import remove_leftovers
 from desra.report.before_after import figure_text
 
 Figures = dict[str, float]
@@ -41,6 +43,10 @@ def train(config: DictConfig) -> float:
     Raises:
         InputError: in a sweep, no such figure; or whatever else a user can put right.
     """
+    output_dir = Path(HydraConfig.get().runtime.output_dir)
+    run = ResumableRun(config, start_of(config.ckpt_path))
+    if is_rank_zero():
+        remove_leftovers(output_dir)
     seed_everything(config.seed, workers=True, verbose=False)
     data = instantiate(config.data)
     model = instantiate(config.model)
@@ -48,7 +54,7 @@ def train(config: DictConfig) -> float:
     loggers = [instantiate(node) for node in config.logger.values()]
     trainer: Trainer = instantiate(
         config.trainer,
-        callbacks=[*callbacks, RunProgress()],
+        callbacks=[*callbacks, run, RunProgress()],
         logger=loggers,
         enable_progress_bar=False,
     )
@@ -58,9 +64,10 @@ def train(config: DictConfig) -> float:
         first = _validate(trainer, model, data)
         if not config.objective.startswith("loss/"):
             _check_objective(config.objective, first)
-    trainer.fit(model, data, ckpt_path=config.ckpt_path)
-    last = _figures(trainer) | _validate(trainer, model, data)  # of the result
-    output_dir = Path(HydraConfig.get().runtime.output_dir)
+    _fit(trainer, model, data, config.ckpt_path)
+    finish(trainer, model, run)
+    last = run.figures | _figures(trainer) | _validate(trainer, model, data)  # of the result
+    last.pop("step", None)
     if trainer.is_global_zero:
         _write_summary(output_dir, trainer.global_step, last)
         _show(first, last)
@@ -70,6 +77,19 @@ def train(config: DictConfig) -> float:
         report_failures(getattr(data, "problems", ()), "left out of the training data")
     _check_objective(config.objective, last)
     return last.get(config.objective, math.nan)
+
+
+def _fit(trainer: Trainer, model: LightningModule, data: Any, ckpt_path: str | None) -> None:
+    try:
+        trainer.fit(model, data, ckpt_path=ckpt_path)
+    except RuntimeError as error:
+        if ckpt_path is None or "loading state_dict" not in str(error):
+            raise
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(
+            f"ckpt_path={ckpt_path}: of another network than the one given ({reason}); give the "
+            "generator and discriminator that the run was started with"
+        ) from error
 
 
 def _validate(trainer: Trainer, model: LightningModule, data: Any) -> Figures:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import runpy
 import sys
 from pathlib import Path
+from types import ModuleType
 
 _LIBRARY = Path(__file__).resolve().parent
 
@@ -14,6 +16,28 @@ def app_folder() -> Path:
     """The folder of the entry points, ``conf`` and ``samples``: in a wheel ``desra/app``."""
     packed = _LIBRARY / "app"
     return packed if packed.is_dir() else _LIBRARY.parent
+
+
+def app_module(name: str) -> ModuleType:
+    """A module of the application, as ``"models.upscaler"``, for use from Python.
+
+    The library imports none of them itself; whoever asks for one has the application's folder added
+    to the places that modules are looked for.
+
+    Raises:
+        ImportError: another package of that name was found first.
+    """
+    app = str(app_folder())
+    if app not in sys.path:
+        sys.path.append(app)
+    module = importlib.import_module(name)
+    if not str(module.__file__).startswith(app):
+        package = name.partition(".")[0]
+        raise ImportError(
+            f"{module.__file__} is imported as {package!r}, the name of a package of desra in "
+            f"{app}; rename it, or import desra's first"
+        )
+    return module
 
 
 def commands() -> dict[str, str]:

@@ -6,6 +6,7 @@ import hashlib
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -67,9 +68,10 @@ class Upscaler(nn.Module):
     """A generator for images of any size.
 
     Args:
-        generator: ``(B, 3, h, w)`` in [0, 1] to ``(B, 3, h * scale, w * scale)``, with ``.scale``
-            and, where it works in windows or unshuffles pixels, ``.multiple``. Put into evaluation
-            mode; its weights are those it has when the first image comes.
+        generator: a file of weights or a name of released ones; or a network ``(B, 3, h, w)`` in
+            [0, 1] to ``(B, 3, h * scale, w * scale)``, with ``.scale`` and, where it works in
+            windows or unshuffles pixels, ``.multiple``. Put into evaluation mode; its weights are
+            those it has when the first image comes.
         tile: side of a tile in low-resolution pixels, its context not counted; None or 0 for the
             whole image at once; ``"auto"`` for what fits the memory at hand without costing time.
         overlap: context around a tile. None: as far as the network sees where that is at most
@@ -102,7 +104,7 @@ class Upscaler(nn.Module):
 
     def __init__(
         self,
-        generator: nn.Module,
+        generator: nn.Module | str | Path,
         *,
         tile: int | Literal["auto"] | None = "auto",
         overlap: int | None = None,
@@ -116,6 +118,8 @@ class Upscaler(nn.Module):
         _check(tile, overlap, border, batch)
         check_choice("precision", precision, get_args(Precision))
         check_choice("acceleration", acceleration, get_args(Acceleration))
+        if isinstance(generator, str | Path):
+            generator = load_generator(generator)
         self.generator = generator.eval()
         self.scale = int(generator.scale)  # type: ignore[arg-type]
         self.multiple = int(getattr(generator, "multiple", 1))
@@ -140,6 +144,19 @@ class Upscaler(nn.Module):
             digest.update(name.encode())
             digest.update(tensor.cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
         return digest.hexdigest()
+
+    def __call__(self, lr: Any) -> Any:
+        """`upscale_image` for an array ``(h, w, C)``, `forward` for a tensor.
+
+        One image ``(3, h, w)``, as an array or a tensor, comes back as one image.
+        """
+        if isinstance(lr, Tensor):
+            return super().__call__(lr) if lr.ndim == 4 else super().__call__(lr[None])[0]
+        if lr.ndim == 3 and lr.shape[0] == 3 != lr.shape[2]:
+            return self.upscale_image(lr.transpose(1, 2, 0)).transpose(2, 0, 1)
+        if lr.ndim == 4:
+            return np.stack([self(image) for image in lr])
+        return self.upscale_image(lr)
 
     def forward(self, lr: Tensor) -> Tensor:
         """Upscale a batch.

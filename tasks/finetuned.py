@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -139,7 +139,8 @@ class FinetuningEvaluation(LightningModule):
             )
         path = match.paths.get("gt_mask")
         rim = self.judge.detector.rim or BORDER
-        gt_mask = None if path is None else read_mask_of(path, (height, width), rim, match.paths["mse_sr"])
+        size, picture = (height, width), match.paths["mse_sr"]
+        gt_mask = None if path is None else read_mask_of(path, size, rim, picture)
         truth = read_rgb(match.paths["hr"]) if "hr" in match.paths else None
         if truth is not None and truth.shape != mse_sr.shape:
             raise InputError(

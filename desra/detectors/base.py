@@ -13,6 +13,7 @@ from torch.nn.functional import pad
 
 from desra.errors import InputError
 from desra.morphology import dilate, erode
+from desra.one_image import Image, as_batch
 from desra.regions import fill_holes, remove_small_regions
 from desra.rim import inside
 
@@ -162,18 +163,20 @@ class Detector(nn.Module, ABC):
         return adjusted < self.cutoff
 
     @torch.no_grad()
-    def forward(self, mse_sr: Tensor, gan_sr: Tensor, labels: Tensor | None = None) -> Detection:
+    def forward(self, mse_sr: Image, gan_sr: Image, labels: Tensor | None = None) -> Detection:
         """Detect the artifacts of ``gan_sr``.
 
         Args:
-            mse_sr: ``(B, 3, H, W)``, uint8, or float in [0, 1], which is rounded to 8 bits first.
+            mse_sr: ``(B, 3, H, W)``, uint8, or float in [0, 1], which is rounded to 8 bits first;
+                or one image, or NumPy arrays with the channels last, see `desra.one_image`.
             gan_sr: likewise, of the same shape and device.
             labels: semantic classes of ``gan_sr``, uint8 ``(B, 1, H, W)``, or None.
 
         Raises:
             InputError: the pair cannot be compared, or the labels are of another size.
         """
-        return self.from_distance(self.distance(mse_sr, gan_sr), labels)
+        distance = self.distance(as_batch(mse_sr), as_batch(gan_sr))
+        return self.from_distance(distance, labels)
 
     @torch.no_grad()
     def from_distance(self, distance: Tensor, labels: Tensor | None = None) -> Detection:
