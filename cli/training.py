@@ -49,6 +49,7 @@ def train(config: DictConfig) -> float:
         remove_leftovers(output_dir)
     seed_everything(config.seed, workers=True, verbose=False)
     data = instantiate(config.data)
+    data.setup("fit")  # what is wrong with the images is said before weights are fetched
     model = instantiate(config.model)
     callbacks = [instantiate(node) for node in config.callbacks.values()]
     loggers = [instantiate(node) for node in config.logger.values()]

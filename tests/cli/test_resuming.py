@@ -8,6 +8,7 @@ import torch
 from omegaconf import OmegaConf
 
 from cli.resuming import ResumableRun, flat_settings, start_of
+from desra.checkpoints import read_checkpoint
 from desra.errors import InputError
 
 SETTINGS = {
@@ -83,7 +84,9 @@ def test_a_run_stopped_after_its_last_step_is_finished_and_a_new_rate_is_in_forc
     out = tmp_path / "out"
     whole = run_script("train.py", *common, f"output_dir={out}")
     assert whole.returncode == 0, whole.stderr
-    left = {path: path.read_bytes() for path in (out / "weights").iterdir()}
+    left = {path.name: read_checkpoint(path) for path in (out / "weights").iterdir()}
+    tensors = {name: weights.states()[0].tensors for name, weights in left.items()}
+    tensors = {name: {k: t.clone() for k, t in state.items()} for name, state in tensors.items()}
     summary = (out / "summary.json").read_text()
     shutil.rmtree(out / "weights")
     shutil.rmtree(out / "page")
@@ -94,7 +97,10 @@ def test_a_run_stopped_after_its_last_step_is_finished_and_a_new_rate_is_in_forc
     assert again.returncode == 0, again.stderr
     assert (out / "summary.json").read_text() == summary
     assert (out / "index.html").is_file()
-    assert {path: path.read_bytes() for path in (out / "weights").iterdir()} == left
+    for name, state in tensors.items():
+        found = read_checkpoint(out / "weights" / name)
+        assert found.metadata == left[name].metadata
+        assert all(torch.equal(t, state[k]) for k, t in found.states()[0].tensors.items())
     further = run_script(
         *("train.py", *common[:1], "iterations=3", *common[2:], f"output_dir={out}"),
         *(f"ckpt_path={checkpoint}", "model.learning_rate=3e-5"),
