@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,8 +15,7 @@ from desra.errors import InputError
 class AlignmentCheck(Callback):
     """Stops a run whose generator does not make the GAN-SR that it is given.
 
-    Outside of the known artifacts the output of the unchanged generator is GAN-SR, to the rounding
-    of 8 bits (over 50 dB); another generator of the same photos makes some 25 dB, and pictures that
+    The output of the unchanged generator is GAN-SR, to the rounding of 8 bits (over 50 dB); another generator of the same photos makes some 25 dB, and pictures that
     are turned or shuffled below 15 dB.
 
     Args:
@@ -44,12 +44,12 @@ class AlignmentCheck(Callback):
         dataloader_idx: int = 0,
     ) -> None:
         """Note how far the images of a batch are from GAN-SR."""
-        if self._checked or self.least_psnr is None or "validated" not in outputs:
+        if self._checked or self.least_psnr is None or "gan_sr" not in batch:
             return
+        errors = (outputs["finetuned"] - batch["gan_sr"]).square().flatten(1).mean(1)
         self._rows += [
-            {"image": row["image"], "psnr": row["psnr_outside"]}
-            for row in outputs["validated"].rows
-            if row.get("psnr_outside") is not None
+            {"image": key, "psnr": -10 * math.log10(max(error, 1e-10))}
+            for key, error in zip(batch["keys"], errors.tolist(), strict=True)
         ]
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

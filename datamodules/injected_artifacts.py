@@ -199,7 +199,8 @@ class InjectedArtifacts(LightningDataModule):
                 raise InputError(f"{match.key}: {match.error}")
             images = {role: self._read(match.paths[role]) for role in ("mse_sr", "gan_sr")}
             height, width = images["gan_sr"].shape[1:]
-            mask = read_mask_of(match.paths["gt_mask"], (height, width), drawn_on=match.paths["gan_sr"])
+            size, picture = (height, width), match.paths["gan_sr"]
+            mask = read_mask_of(match.paths["gt_mask"], size, drawn_on=picture)
             found.append({**images, "mask": torch.from_numpy(mask.copy())[None]})
         return found
 
