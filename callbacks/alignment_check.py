@@ -15,8 +15,9 @@ from desra.errors import InputError
 class AlignmentCheck(Callback):
     """Stops a run whose generator does not make the GAN-SR that it is given.
 
-    The output of the unchanged generator is GAN-SR, to the rounding of 8 bits (over 50 dB); another generator of the same photos makes some 25 dB, and pictures that
-    are turned or shuffled below 15 dB.
+    The output of the unchanged generator is GAN-SR, to the rounding of 8 bits (over 50 dB); another
+    generator of the same photos makes some 25 dB, and pictures that are turned or shuffled below
+    15 dB.
 
     Args:
         least_psnr: dB below which an image is taken to be another one; None: no check.
