@@ -206,6 +206,7 @@ def test_overflow_of_one_image_leaves_the_others_alone(small_b0, like_a_gpu, mon
     assert (labels[1] == reference(network, images[1])).float().mean() > 0.999
 
 
+@pytest.mark.cuda
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="compares a GPU with the CPU")
 @pytest.mark.parametrize(("precision", "agreement"), [("fp32", 0.99), ("auto", 0.9)])
 def test_gpu(small_b0, precision, agreement):

@@ -141,6 +141,7 @@ def test_unknown_acceleration():
         prepare_for_inference(NETWORKS["SRVGGNetCompact"][0], acceleration="magic")
 
 
+@pytest.mark.cuda
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 @pytest.mark.parametrize("name", ["RRDBNet", "SRVGGNetCompact", "SwinIR"])
 @pytest.mark.parametrize("acceleration", ["none", "compile"])
