@@ -29,7 +29,7 @@ from models.losses import (
     PerceptualLoss,
     PixelLoss,
 )
-from models.updates import JointUpdate, average_across_ranks
+from models.updates import JointUpdate, average_across_ranks, freeze_others
 from models.upscaler import Upscaler
 
 log = logging.getLogger(__name__)
@@ -61,6 +61,7 @@ class GANFinetuner(LightningModule):
         perceptual: distance of VGG19 features; a run stops where its weights cannot be had.
         adversarial: loss on the discriminator's logits.
         artifact: LDL's term; costs a forward pass of the averaged generator.
+        keep: a further pixel term outside the masks alone, against changes where nothing was wrong.
         negative: HGGT's term, for batches with negatives; in those of DeSRA GAN-SR is the negative
             and MSE-SR the positive, inside the mask.
         generator_weights: file or name of the generator's weights, for ``generator`` and for the
@@ -80,6 +81,8 @@ class GANFinetuner(LightningModule):
         patience: so many updates in a row with non-finite gradients stop the run; fewer are left
             out.
         channels_last: memory layout of the networks; faster convolutions on most processors.
+        trained: regular expression; only parameters of the generator whose names it finds are
+            trained. None: all.
         compile: run the generator through ``torch.compile``.
         seed: of random draws inside the networks, such as SwinIR's stochastic depth.
 
@@ -104,6 +107,7 @@ class GANFinetuner(LightningModule):
         adversarial: AdversarialLoss | None = None,
         artifact: ArtifactLoss | None = None,
         negative: NegativeLoss | None = None,
+        keep: PixelLoss | None = None,
         generator_weights: str | None = None,
         discriminator_weights: str | None = None,
         discriminator_warmup: int = 0,
@@ -118,6 +122,7 @@ class GANFinetuner(LightningModule):
         clip_norm: float | None = None,
         patience: int = 20,
         channels_last: bool = True,
+        trained: str | None = None,
         compile: bool = False,
         seed: int = 0,
     ) -> None:
@@ -130,6 +135,7 @@ class GANFinetuner(LightningModule):
             "adversarial": adversarial,
             "artifact": artifact,
             "negative": negative,
+            "keep": keep,
         }
         self.save_hyperparameters(ignore=["generator", "discriminator", *terms])
         self.save_hyperparameters({name: term and term.settings for name, term in terms.items()})
@@ -142,12 +148,15 @@ class GANFinetuner(LightningModule):
         self.automatic_optimization = False
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         self.generator = _built(generator, generator_weights).requires_grad_(True)
+        if trained is not None:
+            freeze_others(self.generator, trained)
         if discriminator_weights is not None and adversarial is not None:
             discriminator = load_discriminator(discriminator_weights)
         self.discriminator = discriminator if adversarial is not None else None
         self.to(memory_format=self.memory_format)
         self.pixel, self.low_frequency, self.perceptual = pixel, low_frequency, perceptual
         self.adversarial, self.artifact, self.negative = adversarial, artifact, negative
+        self.keep = keep
         self.ema = AveragedModel(self.generator, multi_avg_fn=get_ema_multi_avg_fn(ema_decay))
         self.ema.requires_grad_(False)
         self.ema.n_averaged.fill_(1)  # the average starts from the given weights, not from step 1
@@ -203,7 +212,12 @@ class GANFinetuner(LightningModule):
         # The update below unscales gradients before it steps, which of Adam's implementations only
         # the fused one allows under Lightning's 16-bit plugin. It is the fastest anyway.
         optimizers: list[Optimizer] = [
-            Adam(network.parameters(), lr=rate, betas=tuple(self.hparams["betas"]), fused=True)
+            Adam(
+                [p for p in network.parameters() if p.requires_grad],
+                lr=rate,
+                betas=tuple(self.hparams["betas"]),
+                fused=True,
+            )
             for network, rate in zip(networks, rates, strict=False)
         ]
         schedules: list[LRScheduler] = [
@@ -259,6 +273,8 @@ class GANFinetuner(LightningModule):
             losses["pixel"] = self.pixel(image, sharp)
         if self.low_frequency is not None:
             losses["low_frequency"] = self.low_frequency(image, sharp)
+        if self.keep is not None and "mask" in batch:
+            losses["keep"] = self.keep(torch.where(batch["mask"], sharp, image), sharp)
         if self.artifact is not None:
             with torch.no_grad():
                 stable_output = self.ema(self._in_memory_format(batch["lr"]))

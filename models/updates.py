@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 
 import torch
 from lightning import LightningModule
 from lightning.pytorch.core.optimizer import LightningOptimizer
-from torch import Tensor, distributed
+from torch import Tensor, distributed, nn
 from torch.nn.utils import get_total_norm
 
 from desra.errors import InputError
@@ -34,6 +35,23 @@ def average_across_ranks(tensors: Sequence[Tensor]) -> None:
     parts = message.split([tensor.numel() for tensor in tensors])
     for tensor, part in zip(tensors, parts, strict=True):
         tensor.detach().copy_(part.view(tensor.shape))
+
+
+def freeze_others(generator: nn.Module, trained: str) -> None:
+    """Leave only the parameters trainable whose names ``trained`` finds.
+
+    Raises:
+        InputError: no regular expression, or it finds none.
+    """
+    try:
+        found = [bool(re.search(trained, name)) for name, _ in generator.named_parameters()]
+    except re.error as error:
+        raise InputError(f"model.trained={trained}: {error}") from error
+    if not any(found):
+        names = ", ".join(name for name, _ in generator.named_parameters())
+        raise InputError(f"model.trained={trained}: finds none of the parameters {names[:300]}")
+    for parameter, chosen in zip(generator.parameters(), found, strict=True):
+        parameter.requires_grad_(chosen)
 
 
 class JointUpdate:
