@@ -81,8 +81,7 @@ class GANFinetuner(LightningModule):
         patience: so many updates in a row with non-finite gradients stop the run; fewer are left
             out.
         channels_last: memory layout of the networks; faster convolutions on most processors.
-        trained: regular expression; only parameters of the generator whose names it finds are
-            trained. None: all.
+        trained: regular expression that finds the names of the generator's parameters to train.
         compile: run the generator through ``torch.compile``.
         seed: of random draws inside the networks, such as SwinIR's stochastic depth.
 
@@ -206,18 +205,12 @@ class GANFinetuner(LightningModule):
         """Adam and a schedule for each network; both step in `training_step`."""
         rates = [self.hparams["learning_rate"]]
         rates.append(self.hparams["discriminator_learning_rate"] or rates[0])
-        networks = [
-            network for network in (self.generator, self.discriminator) if network is not None
-        ]
+        networks = [self.generator, *([self.discriminator] if self.discriminator else [])]
         # The update below unscales gradients before it steps, which of Adam's implementations only
         # the fused one allows under Lightning's 16-bit plugin. It is the fastest anyway.
+        betas = tuple(self.hparams["betas"])
         optimizers: list[Optimizer] = [
-            Adam(
-                [p for p in network.parameters() if p.requires_grad],
-                lr=rate,
-                betas=tuple(self.hparams["betas"]),
-                fused=True,
-            )
+            Adam([p for p in network.parameters() if p.requires_grad], rate, betas, fused=True)
             for network, rate in zip(networks, rates, strict=False)
         ]
         schedules: list[LRScheduler] = [

@@ -86,7 +86,7 @@ def amount(weights: dict[str, Tensor]) -> float:
 
 def test_the_weakest_strength_that_removes_all_is_exported(root: Path, tmp_path: Path) -> None:
     export = WeightExport(tmp_path, "tiny")
-    module, choice = run(root, 6, [export], choice={"plot": tmp_path / "choice.png"})
+    module, choice = run(root, 6, [export], choice={"probes": 5, "plot": tmp_path / "choice.png"})
     assert choice.best is not None
     assert (choice.best.removal, choice.best.addition) == (1.0, 0.0)
     assert any(found.removal < 0.95 for found in choice.candidates)
