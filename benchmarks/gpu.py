@@ -78,8 +78,9 @@ def parts(ldl: Path | None, basicsr: Path | None, folder: Path) -> dict[str, Par
             ratios,
         ),
         "finetuning": Part(
-            *(["benchmarks/finetuning.py", *on_gpu, "--precision", "bf16-mixed", *beside_ldl],),
-            *(100, 1.0 if ldl else None),
+            ["benchmarks/finetuning.py", *on_gpu, "--precision", "bf16-mixed", *beside_ldl],
+            100,
+            1.0 if ldl else None,
             ratios if ldl else lambda text: [x for x in text.splitlines() if "s a step" in x],
         ),
         "mask update": Part(
