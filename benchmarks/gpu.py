@@ -84,7 +84,7 @@ def parts(ldl: Path | None, basicsr: Path | None, folder: Path) -> dict[str, Par
             ratios if ldl else lambda text: [x for x in text.splitlines() if "s a step" in x],
         ),
         "mask update": Part(
-            ["benchmarks/mask_renewal.py", *on_gpu, "--precision", "bf16-mixed"], 60
+            ["benchmarks/mask_update.py", *on_gpu, "--precision", "bf16-mixed"], 60
         ),
         "ddp on one device": Part(
             [
