@@ -21,7 +21,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from desra.errors import InputError
 from desra.pseudo_gt import compose
 from models.discriminators import load_discriminator
-from models.generators import load_generator
+from models.generators import built, load_generator
 from models.losses import (
     AdversarialLoss,
     ArtifactLoss,
@@ -146,7 +146,7 @@ class GANFinetuner(LightningModule):
             raise InputError("model.adversarial needs model.discriminator, or weights of one")
         self.automatic_optimization = False
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
-        self.generator = _built(generator, generator_weights).requires_grad_(True)
+        self.generator = built(generator, generator_weights).requires_grad_(True)
         if trained is not None:
             freeze_others(self.generator, trained)
         if discriminator_weights is not None and adversarial is not None:
@@ -413,14 +413,6 @@ class GANFinetuner(LightningModule):
         for name, gradient in self._restored_gradients.items():
             parameters[name].grad = gradient.to(parameters[name].device)
         self._restored_gradients = {}
-
-
-def _built(generator: nn.Module | Callable[[str], nn.Module], weights: str | None) -> nn.Module:
-    if isinstance(generator, nn.Module):
-        return generator
-    if weights is None:
-        raise InputError("generator_weights: none given; add generator_weights=NAME_OR_FILE")
-    return generator(weights)
 
 
 def _as_list(found: Any) -> list[Any]:

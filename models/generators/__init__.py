@@ -2,7 +2,7 @@
 
 from models.generators.elan import ELAN
 from models.generators.inference import prepare_for_inference
-from models.generators.loading import load_generator, write_generator
+from models.generators.loading import built, load_generator, write_generator
 from models.generators.rcan import RCAN
 from models.generators.rrdbnet import RRDBNet
 from models.generators.rrdbnet_ps import RRDBPSNet
@@ -18,6 +18,7 @@ __all__ = [
     "RRDBPSNet",
     "SRVGGNetCompact",
     "SwinIR",
+    "built",
     "load_generator",
     "prepare_for_inference",
     "resolve_weights",

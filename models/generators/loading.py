@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
@@ -172,6 +172,19 @@ def sample_of_keys(states: list[NamedState], count: int = 4) -> str:
     keys = list(max(states, key=lambda state: len(state.tensors)).tensors)
     more = f" and {len(keys) - count} more" if len(keys) > count else ""
     return ", ".join(keys[:count]) + more
+
+
+def built(generator: nn.Module | Callable[[str], nn.Module], weights: str | None) -> nn.Module:
+    """A generator as it is, or made of weights by what was given in its place.
+
+    Raises:
+        InputError: weights are needed, and none were given.
+    """
+    if isinstance(generator, nn.Module):
+        return generator
+    if weights is None:
+        raise InputError("generator_weights: none given; add generator_weights=NAME_OR_FILE")
+    return generator(weights)
 
 
 def write_generator(
