@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +16,9 @@ from PIL import Image as PILImage
 from tifffile import COMPRESSION, PHOTOMETRIC, SAMPLEFORMAT
 
 from desra.errors import InputError
+
+# What is wrong with a file is said by the error that is raised, once.
+logging.getLogger("tifffile").setLevel(logging.CRITICAL)
 
 _MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # classic and BigTIFF, either byte order
 _ICC_PROFILE = 34675
