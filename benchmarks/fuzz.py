@@ -143,11 +143,12 @@ def _kinds(folder: Path) -> list[tuple[str, str, bytes, Read]]:
         kinds.append((form, ".png", content, _read_and_write))
     progressive = _saved(Image.fromarray(rgb), "JPEG", progressive=True)
     kinds.append(("progressive JPEG", ".jpg", progressive, _read_and_write))
-    for options in ({}, {"planarconfig": "separate"}, {"compression": "zlib"}):
+    arrangements: list[dict[str, Any]] = [{}, {"planarconfig": "separate"}, {"compression": "zlib"}]
+    for arrangement in arrangements:
         deep = rng.integers(0, 65536, (24, 40, 3), dtype=np.uint16)
-        stored = np.moveaxis(deep, -1, 0) if "planarconfig" in options else deep
+        stored = np.moveaxis(deep, -1, 0) if "planarconfig" in arrangement else deep
         file = io.BytesIO()
-        tifffile.imwrite(file, stored, photometric="rgb", **options)
+        tifffile.imwrite(file, stored, photometric="rgb", **arrangement)
         kinds.append(("16-bit TIFF", ".tif", file.getvalue(), _read_and_write))
     mask = np.zeros((24, 40), np.uint8)
     mask[3:9, 4:20] = 255
