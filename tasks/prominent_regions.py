@@ -62,15 +62,40 @@ def prominence_of(
     labels = Role(gt_root, "label", required=root is not None)
     masks = Role(pred_root, "mask", required=False)
     roles = locate_roles({"gt_mask": labels, "mask": masks}, root, method)
-    path = scores
-    if path is None and "gt_mask" in roles:
-        path = find_scores(roles["gt_mask"].folder)
+    path = _scores_path(scores, roles)
     if path is None:
         return None
     if response_root is None and "mask" in roles and not own_responses:
         beside = roles["mask"].folder.parent / RESPONSES
         response_root = beside if beside.is_dir() else None
     return ProminenceEvaluation(path, response_root, prominence, min_share)
+
+
+def scores_of(
+    scores: str | Path | None = None,
+    gt_root: str | Path | None = None,
+    root: str | Path | None = None,
+    method: str | None = None,
+) -> Path | None:
+    """The file of scores: given, or found with the labels; None where there is none.
+
+    Args:
+        scores: see `prominence_of`, as the others.
+        gt_root: folder of labels.
+        root: an artifact set in the release's layout.
+        method: which method's folder.
+
+    Raises:
+        InputError: folders are missing, or there are two files.
+    """
+    labels = Role(gt_root, "label", required=root is not None)
+    return _scores_path(scores, locate_roles({"gt_mask": labels}, root, method))
+
+
+def _scores_path(scores: str | Path | None, roles: Mapping[str, Role]) -> Path | None:
+    if scores is None and "gt_mask" in roles:
+        return find_scores(roles["gt_mask"].folder)
+    return None if scores is None else Path(scores)
 
 
 class ProminenceEvaluation:
