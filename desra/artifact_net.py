@@ -73,7 +73,20 @@ class ArtifactNet(nn.Module):
         lowest = self.lowest(sixteenth)
         up = self.up_sixteenth(sixteenth + _twice(lowest))
         up = self.up_eighth(eighth + _twice(up))
-        return self.head(self.up_quarter(torch.cat([quarter, _twice(up)], 1)))
+        # A convolution of 1×1 over both, of which the coarser one is weighed before it is enlarged.
+        convolution, norm, activation = self.up_quarter
+        assert isinstance(convolution, nn.Conv2d)
+        own, below = convolution.weight.split(self.width, 1)
+        joined = F.conv2d(quarter, own, convolution.bias) + _twice(F.conv2d(up, below))
+        return self._weigh(activation(norm(joined)))
+
+    def _weigh(self, values: Tensor) -> Tensor:
+        """`head`, whose nine weights of one channel are fast as nine channels that are shifted."""
+        taps = self.head.weight.flip(2, 3)[0].flatten(1).T[:, :, None, None]
+        shifted = F.conv2d(values, taps.contiguous())
+        size = values.shape[-2:]
+        added = F.fold(shifted.flatten(2), size, 3, padding=1)
+        return added if self.head.bias is None else added + self.head.bias
 
 
 def _convolution(before: int, after: int, size: int, stride: int = 1) -> nn.Sequential:
@@ -95,6 +108,29 @@ def block_features(mse_sr: Tensor, gan_sr: Tensor) -> Tensor:
     Returns:
         ``(B, 27, h, w)`` float32, blocks of the images padded to multiples of 32 pixels.
     """
+    compute = _blocks_compiled if gan_sr.device.type == "cpu" else _blocks
+    features, moments = compute(mse_sr, gan_sr)
+    features[:, -2:] = _windows(moments)
+    return features
+
+
+def _blocks_compiled(mse_sr: Tensor, gan_sr: Tensor) -> tuple[Tensor, Tensor]:
+    """`_blocks` on the processor, in one pass."""
+    from desra.kernels.block_features import fill_blocks  # Numba takes long to import
+
+    batch, _, height, width = gan_sr.shape
+    size = [-(-side // STRIDE) * STRIDE // BLOCK for side in (height, width)]
+    features = torch.empty(batch, FEATURES, *size, memory_format=torch.channels_last)
+    moments = torch.empty(batch, 5, *size)
+    arrays = (values.numpy() for values in (mse_sr, gan_sr, features, moments))
+    for planes in zip(*arrays, strict=True):
+        fill_blocks(*planes)
+    return features, moments
+
+
+def _blocks(mse_sr: Tensor, gan_sr: Tensor) -> tuple[Tensor, Tensor]:
+    """What is known of each block by itself, ``(B, 27, h, w)`` of which the last two are still to
+    be filled, and ``(B, 5, h, w)`` means of brightness, variances and covariance."""
     height, width = gan_sr.shape[-2:]
     padding = (0, -width % STRIDE, 0, -height % STRIDE)
     images = torch.cat([mse_sr, gan_sr], 1).float().div_(255)
@@ -106,22 +142,28 @@ def block_features(mse_sr: Tensor, gan_sr: Tensor) -> Tensor:
     count = BLOCK**2
     blocks = F.pixel_unshuffle(luma, BLOCK)
     mse, gan = blocks[:, :count], blocks[:, count:]
-    mean_m, mean_g = mse.mean(1, keepdim=True), gan.mean(1, keepdim=True)
-    mse, gan = mse - mean_m, gan - mean_g
-    within = torch.cat(
-        [part.mean(1, keepdim=True) for part in (mse.square(), gan.square(), mse * gan)], 1
-    )
-    around = F.pad(torch.cat([mean_m, mean_g], 1), (1, 1, 1, 1), mode="replicate")
-    products = torch.cat([around.square(), around[:, :1] * around[:, 1:]], 1)
-    windows = F.avg_pool2d(products, 3, 1), F.avg_pool2d(around, 3, 1)
-    inner = F.avg_pool2d(F.pad(within, (1, 1, 1, 1), mode="replicate"), 3, 1)
-    own = torch.cat([windows[1].square(), windows[1][:, :1] * windows[1][:, 1:]], 1)
-    moments = inner + windows[0] - own
-    var_m, var_g = moments[:, :1].clamp_min(0), moments[:, 1:2].clamp_min(0)
+    means = [part.mean(1, keepdim=True) for part in (mse, gan)]
+    mse, gan = mse - means[0], gan - means[1]
+    products = (mse.square(), gan.square(), mse * gan)
+    within = torch.cat([part.mean(1, keepdim=True) for part in products], 1)
+    deviations = (within[:, :2].clamp_min(0).sqrt() + _FLOOR).log() - math.log(_FLOOR)
+    root = within[:, :2].prod(1, keepdim=True).sqrt()
+    correlation = within[:, 2:] / (root + _FLOOR**2)
+    empty = torch.zeros_like(correlation).expand(-1, 2, -1, -1)
+    features = torch.cat([colours - 0.5, 8 * gan, deviations / 4, correlation, empty], 1)
+    return features, torch.cat([*means, within], 1)
+
+
+def _windows(moments: Tensor) -> Tensor:
+    """Texture distance and structure in 3×3 blocks, ``(B, 2, h, w)``."""
+    around = F.pad(moments, (1, 1, 1, 1), mode="replicate")
+    mean, within = around[:, :2], around[:, 2:]
+    products = torch.cat([mean.square(), mean[:, :1] * mean[:, 1:]], 1)
+    averages = F.avg_pool2d(torch.cat([mean, within + products], 1), 3, 1)
+    own = averages[:, :2]
+    total = averages[:, 2:] - torch.cat([own.square(), own[:, :1] * own[:, 1:]], 1)
+    var_m, var_g = total[:, :1].clamp_min(0), total[:, 1:2].clamp_min(0)
     c = STABILITY / 255**2
     root = (var_m * var_g).sqrt()
     texture = (2 * root + c) / (var_m + var_g + c)
-    structure = (moments[:, 2:] + c / 2) / (root + c / 2)
-    deviations = (within[:, :2].clamp_min(0).sqrt() + _FLOOR).log() - math.log(_FLOOR)
-    correlation = within[:, 2:] / (within[:, :2].prod(1, keepdim=True).sqrt() + _FLOOR**2)
-    return torch.cat([colours - 0.5, 8 * gan, deviations / 4, correlation, texture, structure], 1)
+    return torch.cat([texture, (total[:, 2:] + c / 2) / (root + c / 2)], 1)

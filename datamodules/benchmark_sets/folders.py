@@ -16,7 +16,6 @@ from desra.region_scores import find_scores, read_scores
 
 _ROLES = {
     "gan_sr": Role(),
-    "gt_mask": Role(kind="label"),
     "mse_sr": Role(required=False),
     "lr": Role(required=False),
 }
@@ -33,6 +32,7 @@ class Release(BenchmarkSet):
         root: the set's folder.
         method: one method's; None for all there are.
         scores: file of scores, in the place of the one beside the labels.
+        gt_root: folder of other labels, in the place of ``GT-Mask``; of one method.
         labelled: take only images that have a label file; otherwise no label means no artifact.
         kwargs: of `BenchmarkSet`.
     """
@@ -45,11 +45,13 @@ class Release(BenchmarkSet):
         root: str | Path | None,
         method: str | None = None,
         scores: str | Path | None = None,
+        gt_root: str | Path | None = None,
         labelled: bool = True,
         **kwargs: Any,
     ) -> None:
         super().__init__(root, **kwargs)
         self.method, self.scores, self.labelled = method, scores, labelled
+        self.gt_root = gt_root
 
     def find(self) -> Iterable[BenchmarkImage]:
         """See the class."""
@@ -59,7 +61,8 @@ class Release(BenchmarkSet):
                 child.name for child in sorted(self.folder.iterdir()) if (child / "GAN-SR").is_dir()
             ]
         for method in methods:
-            roles = locate_roles(_ROLES, self.folder, method)
+            own = {"gt_mask": Role(self.gt_root, "label")}
+            roles = locate_roles({**_ROLES, **own}, self.folder, method)
             folders = {name: role.folder for name, role in roles.items()}
             prefix = f"{method}/" if len(methods) > 1 else ""
             yield from self._of_method(folders, prefix)
@@ -67,7 +70,7 @@ class Release(BenchmarkSet):
     def _of_method(self, folders: Mapping[str, Path], prefix: str) -> Iterable[BenchmarkImage]:
         roles = ("gan_sr", "mse_sr", "lr")
         images = {role: find_images(folders[role]) for role in roles if role in folders}
-        beside = folders["gt_mask"].parent
+        beside = folders["gan_sr"].parent
         if (beside / "HR").is_dir():
             images["hr"] = find_images(beside / "HR")
         labels = find_gt_masks(folders["gt_mask"])

@@ -10,7 +10,7 @@ import torch
 from datamodules import injection
 from datamodules.injected_artifacts import inject
 from datamodules.true_labels import true_labels
-from desra.artifact_net import ArtifactNet, block_features
+from desra.artifact_net import ArtifactNet, _blocks, _blocks_compiled, block_features
 from desra.detectors import LearnedDetector
 from desra.errors import InputError
 from desra.images import write_png
@@ -168,3 +168,21 @@ def test_the_photo_says_where_the_generator_went_wrong():
     assert found[wrong].float().mean() > 0.9
     assert not found[..., :18, :].any()
     assert not true_labels(hr, hr, hr).any()
+
+
+@pytest.mark.parametrize("size", [(32, 64), (50, 71), (1, 5)])
+def test_features_of_the_processor_are_those_of_other_devices(size):
+    generator = torch.Generator().manual_seed(2)
+    pair = torch.randint(0, 256, (2, 2, *size, 3), dtype=torch.uint8, generator=generator)
+    mse_sr, gan_sr = pair.permute(0, 1, 4, 2, 3)  # as images are read: channels last
+    (features, moments), (expected, of_others) = (
+        compute(mse_sr, gan_sr) for compute in (_blocks_compiled, _blocks)
+    )
+    torch.testing.assert_close(features[:, :25], expected[:, :25], atol=2e-5, rtol=0)
+    torch.testing.assert_close(moments, of_others, atol=1e-6, rtol=0)
+
+
+def test_the_head_is_a_convolution():
+    net = ArtifactNet(8)
+    values = torch.randn(2, 8, 9, 7)
+    torch.testing.assert_close(net._weigh(values), net.head(values), atol=1e-5, rtol=1e-5)
