@@ -477,3 +477,28 @@ def test_generator_and_discriminator_come_from_files(weights: Path, tmp_path: Pa
 def test_wrong_settings_are_one_line(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         GANFinetuner(**settings)
+
+
+def test_the_keeping_term_sees_what_is_outside_the_masks_alone() -> None:
+    batches = make_batches(1)
+    module = make_finetuner(pixel=None, adversarial=None, artifact=None, keep=PixelLoss(2.0))
+    with torch.no_grad():
+        output = module.generator(batches[0]["lr"])
+    outside = ~batches[0]["mask"].expand_as(output)
+    expected = 2 * ((output - batches[0]["gan_sr"]).abs() * outside).mean()
+    trainer = fit(module, loader(batches), 1)
+    assert trainer.callback_metrics["loss/keep"].item() == pytest.approx(float(expected), rel=1e-5)
+
+
+def test_parameters_that_are_not_trained_stay() -> None:
+    module = make_finetuner(adversarial=None, artifact=None, trained="conv_last")
+    before = {name: value.clone() for name, value in module.generator.state_dict().items()}
+    fit(module, loader(make_batches(2)), 2)
+    for name, value in module.generator.state_dict().items():
+        assert torch.equal(value, before[name]) == ("conv_last" not in name), name
+
+
+@pytest.mark.parametrize("trained", ["nothing_like_it", "("])
+def test_parameters_that_are_not_there_are_one_line(trained: str) -> None:
+    with pytest.raises(InputError, match=r"model\.trained="):
+        make_finetuner(trained=trained)
