@@ -39,7 +39,7 @@ class SweepSummary(Callback):
         summary: file in each job's folder that holds its metrics.
         sort: the metric to sort by, the best first; jobs that lack it come last.
         direction: of the better values of that metric.
-        figures: those that the terminal and ``curves.png`` show; None: all, and no curves.
+        metrics: those that the terminal and ``curves.png`` show; None: all, and no curves.
     """
 
     def __init__(
@@ -47,9 +47,9 @@ class SweepSummary(Callback):
         summary: str = SUMMARY,
         sort: str | None = None,
         direction: Literal["minimize", "maximize"] = "maximize",
-        figures: Sequence[str] | None = None,
+        metrics: Sequence[str] | None = None,
     ) -> None:
-        self.summary, self.sort, self.figures = summary, sort, figures
+        self.summary, self.sort, self.metrics = summary, sort, metrics
         self.sign = 1 if direction == "minimize" else -1
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
@@ -69,10 +69,10 @@ class SweepSummary(Callback):
             overrides_text(job): path / METRICS for job, path in zip(jobs, folders, strict=True)
         }
         if self.sort:
-            jobs.sort(key=partial(_rank, figure=self.sort, sign=self.sign))
+            jobs.sort(key=partial(_rank, metric=self.sort, sign=self.sign))
         if jobs:
             write_table(folder / "sweep.csv", jobs, list(jobs[0]))
-            show_jobs(jobs, self.figures)
+            show_jobs(jobs, self.metrics)
             if sum(job.get("recall") is not None for job in jobs) > 1:
                 plot_precision_recall(folder / "precision_recall.png", jobs)
             self._plot_curves(folder, curves)
@@ -84,7 +84,7 @@ class SweepSummary(Callback):
     def _plot_curves(self, folder: Path, curves: Mapping[str, Path]) -> None:
         there = sorted((name for name in curves if curves[name].is_file()), key=_natural)
         runs = {name: curves[name] for name in there}
-        if self.figures and plot_curves(folder / "curves.png", runs, self.figures):
+        if self.metrics and plot_curves(folder / "curves.png", runs, self.metrics):
             log.info("%s: curves in curves.png", folder)
 
 
@@ -111,8 +111,8 @@ def gather_jobs(folders: Sequence[Path], summary: str = SUMMARY) -> list[dict[st
     return _only_what_differs(jobs)
 
 
-def _rank(job: Mapping[str, Any], figure: str, sign: int) -> tuple[bool, float]:
-    value = job.get(figure)
+def _rank(job: Mapping[str, Any], metric: str, sign: int) -> tuple[bool, float]:
+    value = job.get(metric)
     return value is None, 0.0 if value is None else sign * value
 
 
@@ -129,14 +129,14 @@ def _only_what_differs(jobs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]
     return [{name: job.get(name) for name in names if name not in same} for job in jobs]
 
 
-def show_jobs(jobs: Sequence[Mapping[str, Any]], figures: Sequence[str] | None = None) -> None:
+def show_jobs(jobs: Sequence[Mapping[str, Any]], metrics: Sequence[str] | None = None) -> None:
     """Print one row a job as a table: its settings, and these metrics or all."""
     from rich.console import Console
     from rich.table import Table
 
     table = Table(title="sweep")
     settings = [name for name in jobs[0] if any(isinstance(job[name], str) for job in jobs)]
-    names = [name for name in jobs[0] if name in settings or name in (figures or jobs[0])]
+    names = [name for name in jobs[0] if name in settings or name in (metrics or jobs[0])]
     for name in names:
         table.add_column(name, justify="right", overflow="fold")
     for job in jobs:

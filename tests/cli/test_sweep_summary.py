@@ -53,7 +53,7 @@ def test_curves_of_the_jobs_and_the_figures_asked_for(tmp_path, capsys):
         lines += [f"{share},,{100 * step}" for step, share in enumerate(shares, 1)]
         write_text(tmp_path / count / "metrics.csv", "\n".join([*lines, ""]))
     config = OmegaConf.create({"hydra": {"sweep": {"dir": str(tmp_path)}}})
-    SweepSummary(figures=["artifact_share/after", "removal_rate"]).on_multirun_end(config)
+    SweepSummary(metrics=["artifact_share/after", "removal_rate"]).on_multirun_end(config)
     out = capsys.readouterr().out
     assert "0.05" in out
     assert "psnr/outside" not in out
