@@ -14,7 +14,7 @@ from lightning.pytorch.loggers import TensorBoardLogger, WandbLogger
 from numpy.typing import NDArray
 
 from callbacks.ranks import gather_rows
-from desra.images import write_png
+from desra.images import to_plane, write_png
 from desra.judge import Judged
 from desra.pseudo_gt import compose
 from desra.regions import label_regions
@@ -126,7 +126,7 @@ def make_panel(
     images = judged.images
     one = slice(index, index + 1)
     pseudo_gt = compose(images.mse_sr[one], images.gan_sr[one], images.before[one])
-    before, after = (_plane(mask[one]) for mask in (images.before, images.after))
+    before, after = (to_plane(mask[one]) for mask in (images.before, images.after))
     lr = _pixels(judged.lr[one])
     height, width = before.shape
     window = _window(images.before[index, 0], side)
@@ -176,7 +176,7 @@ def _outlined(pixels: NDArray[np.uint8], mask: NDArray[np.bool_], name: str) -> 
 
 
 def _heat(distance: torch.Tensor) -> NDArray[np.uint8]:
-    return colourise(np.rint((1 - _plane(distance)).clip(0, 1) * 255).astype(np.uint8))
+    return colourise(np.rint((1 - to_plane(distance)).clip(0, 1) * 255).astype(np.uint8))
 
 
 def _grid(tiles: Mapping[str, NDArray[Any]]) -> NDArray[np.uint8]:
@@ -198,7 +198,3 @@ def _grid(tiles: Mapping[str, NDArray[Any]]) -> NDArray[np.uint8]:
 def _pixels(image: torch.Tensor) -> NDArray[np.uint8]:
     """``(1, 3, H, W)`` uint8 to ``(H, W, 3)``."""
     return image[0].permute(1, 2, 0).cpu().numpy()
-
-
-def _plane(values: torch.Tensor) -> NDArray[Any]:
-    return values[0, 0].cpu().numpy()

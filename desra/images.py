@@ -327,6 +327,11 @@ def to_tensor(pixels: NDArray) -> torch.Tensor:
     return torch.from_numpy(planes).div_(scale).unsqueeze(0)
 
 
+def to_plane(values: torch.Tensor) -> NDArray[Any]:
+    """A map or mask of one image, ``(1, 1, H, W)`` on any device, as an array ``(H, W)``."""
+    return values[0, 0].cpu().numpy()
+
+
 def quantize(images: torch.Tensor) -> torch.Tensor:
     """Clamp a float image in [0, 1] and round it to uint8 levels; uint8 passes unchanged.
 

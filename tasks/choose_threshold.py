@@ -17,7 +17,7 @@ from desra.errors import InputError
 from desra.files import Match, write_table, write_text
 from desra.image_task import Result
 from desra.ledger import Row
-from desra.metrics import MIN_SHARE
+from desra.metrics import MIN_SHARE, score_text
 from desra.metrics.prominence import PROMINENCE
 from desra.operating_points import (
     POINT_COLUMNS,
@@ -218,12 +218,12 @@ class ThresholdChoice(PairTask[Stage]):
         for name in ("precision", "recall"):
             ends = self.summary[f"{name}_interval"]
             interval = f"  (95 %: {ends[0]:.3f} to {ends[1]:.3f})" if ends else ""
-            table.add_row(name, _text(getattr(choice.point, name)) + interval)
+            table.add_row(name, score_text(getattr(choice.point, name)) + interval)
             table.add_row(
-                f"{name}, chosen on other images", _text(self.summary[f"held_out_{name}"])
+                f"{name}, chosen on other images", score_text(self.summary[f"held_out_{name}"])
             )
-        table.add_row("f1", _text(choice.point.f1))
-        table.add_row("iou", _text(choice.point.iou))
+        table.add_row("f1", score_text(choice.point.f1))
+        table.add_row("iou", score_text(choice.point.iou))
         table.add_row("images", str(self.summary["images"]))
         table.add_row("labelled regions", str(choice.point.labelled))
         return table
@@ -236,15 +236,11 @@ class ThresholdChoice(PairTask[Stage]):
         if choice.reached:
             return self._settings(choice)
         settings = self._settings(choice).removeprefix("Use it with ")
-        best = _text(getattr(choice.point, self.target))
+        best = score_text(getattr(choice.point, self.target))
         return f"{self._wish()} is not reached; the best is {best}, at {settings}"
 
     def _wish(self) -> str:
         return "the best f1" if self.target == "f1" else f"{self.target} {self.value:g}"
-
-
-def _text(score: float | None) -> str:
-    return "undefined" if score is None else f"{score:.4f}"
 
 
 def _check(

@@ -14,13 +14,12 @@ from desra.files import Match
 from desra.image_task import Result, Sample
 from desra.labelme import read_label
 from desra.ledger import Ledger, Row
-from desra.metrics import count_row
+from desra.metrics import count_row, score_rows
 from desra.regions import region_areas
 from desra.rim import inside
 from desra.segmenters import Segmenter
 from desra.stage_cache import Stage, StageCache
 from models.upscaler import Upscaler
-from tasks.detect_summary import summarise
 from tasks.detect_writer import DetectionWriter, Found
 from tasks.pair_task import PairTask, Pictures
 
@@ -152,5 +151,17 @@ class ArtifactDetection(PairTask[Found]):
 
     def finish(self, rows: Sequence[Row]) -> None:
         """Write ``summary.json`` and the page over all images."""
-        self.summary = summarise(rows)
+        done = [row for row in rows if not row.get("error")]
+        shares = [row["artifact_share"] for row in done]
+        self.summary = {
+            "images": len(done),
+            "images_with_artifacts": sum(row["regions"] > 0 for row in done),
+            "images_not_done": len(rows) - len(done),
+            "regions": sum(row["regions"] for row in done),
+            "artifact_share": sum(shares) / len(shares) if shares else None,
+        }
+        labelled = [row for row in done if "union" in row]
+        if labelled:
+            scores = score_rows(labelled)
+            self.summary |= {"labelled_images": scores.pop("images"), **scores}
         self._writer.finish(rows, self.summary)

@@ -15,7 +15,7 @@ from desra import report
 from desra.detectors import Detector
 from desra.files import link_or_copy, write_text
 from desra.image_task import Sample
-from desra.images import write_png
+from desra.images import to_plane, write_png
 from desra.ledger import Row
 from desra.stage_cache import Stage
 
@@ -95,14 +95,14 @@ class DetectionWriter:
                 shared,
                 key,
                 images={name: image for name, image in images.items() if image is not None},
-                heatmaps={DIFFERENCE: 1 - _plane(found.distance)},
+                heatmaps={DIFFERENCE: 1 - to_plane(found.distance)},
                 labels=_labels(found),
             )
 
     def write(self, shared: Path, sample: Sample, found: Found) -> list[Path]:
         """Write what this run's settings decide, link the rest; returns the paths of all."""
         key = sample.match.key
-        mask = _plane(found.mask)
+        mask = to_plane(found.mask)
         outputs = [self.output_dir / MASK_FOLDER / f"{key}.png"]
         write_png(outputs[0], mask)
         outputs += self._place_inputs(shared, sample)
@@ -139,9 +139,9 @@ class DetectionWriter:
             "Adjusted": _sixteen_bit(found.adjusted),
         }
         if found.labels is not None:
-            planes["Labels"] = _plane(found.labels)
+            planes["Labels"] = to_plane(found.labels)
         stages = self.detector.stages(*found.stage)
-        planes |= {name.capitalize(): _plane(stage) for name, stage in stages.items()}
+        planes |= {name.capitalize(): to_plane(stage) for name, stage in stages.items()}
         paths = []
         for name, plane in planes.items():
             paths.append(self.output_dir / "Intermediates" / name / f"{key}.png")
@@ -172,12 +172,8 @@ class DetectionWriter:
 
 
 def _labels(found: Found) -> NDArray[np.uint8] | None:
-    return None if found.labels is None else _plane(found.labels)
-
-
-def _plane(values: Tensor) -> NDArray:
-    return values[0, 0].cpu().numpy()
+    return None if found.labels is None else to_plane(found.labels)
 
 
 def _sixteen_bit(values: Tensor) -> NDArray[np.uint16]:
-    return np.round(_plane(values).clip(0, 1) * 65535).astype(np.uint16)
+    return np.round(to_plane(values).clip(0, 1) * 65535).astype(np.uint16)

@@ -22,6 +22,7 @@ from desra.detectors import Detection, Detector
 from desra.errors import InputError
 from desra.files import Match, write_table, write_text
 from desra.image_task import Result, Sample
+from desra.images import to_plane
 from desra.ledger import Row
 from desra.metrics import (
     BORDER,
@@ -29,6 +30,7 @@ from desra.metrics import (
     SCORES,
     overlap_counts,
     score_rows,
+    score_text,
 )
 from desra.metrics.curves import pixel_histogram, precision_recall
 from desra.rim import clear_rim, inside
@@ -41,7 +43,6 @@ from tasks.masks import (
     SCORE_TITLES,
     TOP_SCORE,
     MaskEvaluation,
-    score_text,
     write_overlap,
 )
 from tasks.pair_task import PairTask, Pictures
@@ -180,13 +181,13 @@ class DetectorEvaluation(PairTask[Timed]):
         start = perf_counter()
         key, pictures = result.sample.match.key, result.sample.payload
         scores, row = self._count(found.found, pictures.gt_mask)
-        planes = (_plane(found.found.mask), pictures.gt_mask)
+        planes = (to_plane(found.found.mask), pictures.gt_mask)
         height, width = inside(pictures.gt_mask, self.rim).shape
         result.row = {"width": width, "height": height, **row}
         result.row["artifact_share"] = row["union"] / (height * width)
         facts = None
         if self.prominence:
-            response = 1 - _plane(found.found.adjusted)
+            response = 1 - to_plane(found.found.adjusted)
             more = self.prominence.measure(key, *planes, response, self.rim, pictures.gt_rim)
             result.row |= more
             facts = self.prominence.facts(more)
@@ -241,7 +242,7 @@ class DetectorEvaluation(PairTask[Timed]):
                 gt_mask,
                 self.min_share,
                 {role: image for role, image in shown.items() if image is not None},
-                {"Difference": 1 - _plane(found.found.adjusted)},
+                {"Difference": 1 - to_plane(found.found.adjusted)},
                 facts,
             ),
         ]
@@ -284,7 +285,8 @@ class DetectorEvaluation(PairTask[Timed]):
         keys = [row["image"] for row in done]
         paths = [self._scores_path(key) for key in keys]
         scores = score_set(paths, keys, self.tune_for, self.seed, self.replicates)
-        figures, thresholds = scores.figures, self._thresholds()
+        figures = scores.figures
+        thresholds = [round(self.detector.threshold_at(cutoff), 9) for cutoff in self.cutoffs]
         if "best_index" in figures:
             figures["best_threshold"] = thresholds[figures.pop("best_index")]
         seconds = [1e6 * row["detector_seconds"] / (row["width"] * row["height"]) for row in done]
@@ -306,15 +308,15 @@ class DetectorEvaluation(PairTask[Timed]):
         ]
         write_table(self.output_dir / THRESHOLDS, by_threshold, list(by_threshold[0]))
 
-    def _thresholds(self) -> list[float]:
-        return [round(self.detector.threshold_at(cutoff), 9) for cutoff in self.cutoffs]
-
     def teardown(self, stage: str) -> None:
         """Print the metrics of the set; only now is the progress bar gone."""
         if not self.summary:  # another rank has them
             return
         table = Table(title=f"{self.title} against labelled artifacts")
-        for name in ("", f"threshold {self.detector.threshold:g}", *self._best_title()):
+        best = self.summary.get("best_threshold")
+        titles = ["", f"threshold {self.detector.threshold:g}"]
+        titles += [] if best is None else [f"best on the other half, {best:g}"]
+        for name in titles:
             table.add_column(name, justify="right" if name else "left")
         for name in SCORES:
             cells = [figure_text(self.summary, f"{prefix}{name}") for prefix in ("", "best_")]
@@ -326,10 +328,6 @@ class DetectorEvaluation(PairTask[Timed]):
                 table.add_row(name, text)
         table.add_row("images", *(str(self.summary.get(f"{p}images", "")) for p in ("", "best_")))
         Console().print(table)
-
-    def _best_title(self) -> list[str]:
-        best = self.summary.get("best_threshold")
-        return [] if best is None else [f"best on the other half, {best:g}"]
 
 
 def figure_text(figures: Mapping[str, Any], name: str) -> str:
@@ -348,7 +346,3 @@ def _check(**settings: tuple[int, int]) -> None:
 
 def _known(value: float) -> float | None:
     return None if np.isnan(value) else round(float(value), 6)
-
-
-def _plane(values: Tensor) -> NDArray[Any]:
-    return values[0, 0].cpu().numpy()

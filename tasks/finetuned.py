@@ -23,7 +23,7 @@ from torch import Tensor
 from desra.errors import InputError, describe
 from desra.files import Match, write_text
 from desra.image_task import Result, Sample
-from desra.images import read_rgb
+from desra.images import read_rgb, to_plane
 from desra.judge import Judge, Judged
 from desra.ledger import Row
 from desra.metrics import OverlapCounts
@@ -199,12 +199,12 @@ class FinetuningEvaluation(LightningModule):
             key,
             images=images,
             masks=(
-                _plane(compared.before),
-                _plane(compared.after),
-                None if gt_mask is None else _plane(gt_mask),
+                to_plane(compared.before),
+                to_plane(compared.after),
+                None if gt_mask is None else to_plane(gt_mask),
             ),
-            distances=(_plane(judged.distance_before()), _plane(judged.after.distance)),
-            labels=None if labels is None else _plane(labels),
+            distances=(to_plane(judged.distance_before()), to_plane(judged.after.distance)),
+            labels=None if labels is None else to_plane(labels),
         )
 
     def finish(self, rows: Sequence[Row]) -> None:
@@ -241,7 +241,3 @@ class FinetuningEvaluation(LightningModule):
                 text = str(value) if counted else before_after.figure_text(name, value)
                 table.add_row(name.replace("_", " "), text)
         Console().print(table)
-
-
-def _plane(values: Tensor) -> NDArray[Any]:
-    return values[0, 0].cpu().numpy()

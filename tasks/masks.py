@@ -31,6 +31,7 @@ from desra.metrics import (
     SCORES,
     count_row,
     score_rows,
+    score_text,
     split_regions,
 )
 from desra.regions import label_regions
@@ -297,10 +298,6 @@ def _lines(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
 def _with_counts(summary: Mapping[str, Any], score: str, regions: str) -> str:
     counts = f"{summary[f'{regions}_hits']} of {summary[regions]} {regions} regions"
     return f"{score_text(summary[score])}  ({counts})"
-
-
-def score_text(score: float | None) -> str:
-    return "undefined" if score is None else f"{score:.4f}"
 
 
 def _black_and_white(plane: NDArray[np.bool_]) -> NDArray[np.uint8]:

@@ -17,7 +17,7 @@ from desra.errors import InputError
 from desra.files import find_images, write_table
 from desra.images import read_image
 from desra.ledger import Row
-from desra.metrics import MIN_SHARE, SCORES, count_row, score_rows
+from desra.metrics import MIN_SHARE, SCORES, count_row, score_rows, score_text
 from desra.metrics.prominence import PROMINENCE, ProminenceCorrelation
 from desra.region_scores import RegionScore, find_scores, read_scores, score_map
 from desra.regions import label_regions
@@ -255,12 +255,14 @@ class ProminenceEvaluation:
     def lines(self, summary: Mapping[str, Any]) -> list[tuple[str, str]]:
         """Names and figures, as they are read by people."""
         t = f"{self.prominence:g}"
-        lines = [(f"{name}, score ≥ {t}", _text(summary[f"prominent_{name}"])) for name in SCORES]
-        lines.append((f"recall, score < {t}", _text(summary["faint_recall"])))
+        lines = [
+            (f"{name}, score ≥ {t}", score_text(summary[f"prominent_{name}"])) for name in SCORES
+        ]
+        lines.append((f"recall, score < {t}", score_text(summary["faint_recall"])))
         for name in ("spearman", "kendall"):
             ends = [summary[f"{name}_{end}"] for end in ("low", "high")]
             interval = "" if None in ends else f"  (95 %: {ends[0]:.3f} to {ends[1]:.3f})"
-            lines.append((f"{name} of response and score", _text(summary[name]) + interval))
+            lines.append((f"{name} of response and score", score_text(summary[name]) + interval))
         if not summary["regions_ranked"]:
             lines.append(("responses", "none; run detect.py with save_intermediates=true"))
         missing = summary["regions_without_score"]
@@ -276,7 +278,3 @@ def _correlation(scored: Sequence[Mapping[str, Any]]) -> dict[str, float | None]
     count = values.pop("regions")
     figures = {name: None if math.isnan(value) else value for name, value in values.items()}
     return {"regions_ranked": int(count), **figures}
-
-
-def _text(score: float | None) -> str:
-    return "undefined" if score is None else f"{score:.4f}"

@@ -18,7 +18,7 @@ from desra.metrics.detection import (
     region_hits,
 )
 from desra.metrics.removal import AdditionRate, RemovalRate, added_regions, removed_regions
-from desra.metrics.rows import SCORES, count_row, score_rows, split_regions
+from desra.metrics.rows import SCORES, count_row, score_rows, score_text, split_regions
 from desra.rim import BORDER
 
 __all__ = [
@@ -42,5 +42,6 @@ __all__ = [
     "region_hits",
     "removed_regions",
     "score_rows",
+    "score_text",
     "split_regions",
 ]

@@ -60,7 +60,7 @@ def test_two_processes_score_each_image_once_and_list_what_is_broken(tmp_path, r
     assert "Traceback" not in run.stderr
     lines = run.stderr.splitlines()
     assert sum("images not done" in line and "3" in line for line in lines) == 1
-    for reason in (f"{pred / 'empty.png'}: the file is empty", "alone: no label in", "1.json: "):
+    for reason in (f"{pred / 'empty.png'}: the file is empty", "alone: no partner in", "1.json: "):
         assert sum(reason in line for line in lines) == 1
 
     detected, labelled = zip(*pairs.values(), strict=True)
