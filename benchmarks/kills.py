@@ -3,8 +3,8 @@
     python -m benchmarks.kills [--kills 200] [--seed 0] [--commands detect,upscale,…]
 
 Each command runs on the shipped sample in a process of its own, is ended by SIGKILL at a random
-moment, and started again, until it comes to its end. After each kill every file at its place must be
-whole, and no process of the run may be alive; at the end the results must be those of a run that
+moment, and started again, until it comes to its end. After each kill every file at its place must
+be whole, and no process of the run may be alive; at the end the results must be those of a run that
 nobody disturbed. Processes are forked from one that has everything imported, so that the moments
 fall into the work and not into the imports. Prints a table; the exit code is 1 for any finding.
 """

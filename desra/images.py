@@ -201,6 +201,10 @@ def _check_size(
         most: pixels that so many bytes can hold in this format; None for a guess.
         max_pixels: of any picture.
     """
+    if not width or not height:
+        raise InputError(
+            f"{path}: damaged image ({width}x{height} pixels); write or fetch it again"
+        )
     if width * height > max_pixels:
         raise InputError(
             f"{path}: {width}x{height} is more than {max_pixels} pixels; if it is meant "

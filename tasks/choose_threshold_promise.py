@@ -183,4 +183,4 @@ def lines(promise: Promise, summary: Row) -> list[str]:
 
 
 def _percent(value: Any) -> str:
-    return "undefined" if value is None else f"{100 * value:.1f} %"
+    return "–" if value is None else f"{100 * value:.1f} %"

@@ -334,7 +334,7 @@ def figure_text(figures: Mapping[str, Any], name: str) -> str:
     """A score with its interval, as it is read by people."""
     value, low, high = (figures.get(f"{name}{end}") for end in ("", "_low", "_high"))
     if value is None:
-        return "undefined"
+        return "–"
     return f"{value:.4f}" if low is None else f"{value:.4f}  [{low:.3f}, {high:.3f}]"
 
 

@@ -39,15 +39,28 @@ COLUMNS = (
 
 _PAGE_COLUMNS = (
     report.Column("image", kind="text", descending=False),
-    report.Column("removal", "removed", "share", "share of the marked pixels no longer marked"),
+    report.Column(
+        "removal",
+        "removed",
+        "share",
+        "share of the marked pixels no longer marked; a dash where no region counts",
+    ),
     report.Column(
         "artifact_share_before", "before", "share", "pixels in artifacts of the original GAN-SR"
     ),
     report.Column(
         "artifact_share_after", "after", "share", "pixels in artifacts of the finetuned image"
     ),
-    report.Column("removed", "regions removed", "integer", "regions no longer detected"),
-    report.Column("removable", "regions before", "integer", "regions detected in GAN-SR"),
+    report.Column(
+        "removed", "regions removed", "integer", "of the regions before, those no longer detected"
+    ),
+    report.Column(
+        "removable",
+        "regions before",
+        "integer",
+        "regions detected in GAN-SR; in a labelled image, those of them that are labelled: the "
+        "rate counts these, whatever else is outlined",
+    ),
     report.Column("added", "regions added", "integer", "regions where nothing was detected before"),
     report.Column(
         "psnr_outside", "PSNR outside, dB", hint="finetuned against GAN-SR outside the artifacts"
@@ -138,7 +151,9 @@ def write_page(
         columns=_PAGE_COLUMNS,
         settings=detector.shown_settings,
         summary={
-            _TITLES[name]: figure_text(name, figures[name]) for name in _TITLES if name in figures
+            _TITLES[name]: figure_text(name, figures[name]) + _counts(name, rows)
+            for name in _TITLES
+            if name in figures
         },
         share="artifact_share_after",
         sort="removal",
@@ -148,10 +163,25 @@ def write_page(
     )
 
 
+def _counts(name: str, rows: Sequence[Mapping[str, Any]]) -> str:
+    """What a rate was counted over."""
+    done = [row for row in rows if row.get("removable") is not None]
+    if name == "removal_rate":
+        return f" ({sum(row['removed'] for row in done)} of {sum(r['removable'] for r in done)})"
+    if name == "addition_rate":
+        return f" ({sum(row['added'] > 0 for row in done)} of {len(done)} images)"
+    return ""
+
+
 def removal(row: Mapping[str, Any]) -> float | None:
-    """Share of an image's artifact pixels that are gone; negative where they became more."""
+    """Share of an image's artifact pixels that are gone; negative where they became more.
+
+    None where no region counts: nothing was detected, or nothing of it is labelled.
+    """
     before, after = (row.get(f"artifact_share_{when}") for when in ("before", "after"))
-    return None if not before or after is None else 1 - after / before
+    if not before or after is None or row.get("removable") == 0:
+        return None
+    return 1 - after / before
 
 
 def table_columns(rows: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -164,7 +194,7 @@ def table_columns(rows: Sequence[Mapping[str, Any]]) -> list[str]:
 def figure_text(name: str, value: float | None) -> str:
     """A metric as it is read by people."""
     if value is None:
-        return "undefined"
+        return "–"
     if "psnr" in name:
         return f"{value:.2f} dB"
     return f"{value:.4f}" if "lpips" in name or "/ssim_" in name else f"{100 * value:.2f} %"

@@ -246,3 +246,10 @@ def test_reads_sizes_from_headers(tmp_path, rgb):
         image_size(tmp_path / "text.png")
     with pytest.raises(InputError, match="No such file"):
         image_size(tmp_path / "absent.png")
+
+
+@pytest.mark.parametrize(("height", "width"), [(0, 5), (5, 0)])
+def test_an_image_without_pixels_is_damaged(tmp_path, height, width):
+    (tmp_path / "a.png").write_bytes(png_that_says(width, height))
+    with pytest.raises(InputError, match=r"a\.png: "):
+        read_image(tmp_path / "a.png")
