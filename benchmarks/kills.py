@@ -153,7 +153,7 @@ _CHECKS: dict[str, Callable[[Path], Any]] = {
 
 
 def results(command: Command, out: Path) -> dict[str, Any]:
-    """What must be the same: pictures by their bytes, tables and figures without seconds."""
+    """What must be the same: pictures by their bytes, tables and metrics without seconds."""
     found: dict[str, Any] = {}
     for pattern in command.results:
         for path in sorted(out.glob(pattern)):

@@ -18,7 +18,7 @@ from desra.errors import InputError
 log = logging.getLogger(__name__)
 
 KEY = "run"
-"""Of a checkpoint: settings and figures of the run that wrote it."""
+"""Of a checkpoint: settings and metrics of the run that wrote it."""
 
 _FREE = (
     *("output_dir", "iterations", "validate_every", "ckpt_path", "objective", "logger", "trainer"),
@@ -56,7 +56,7 @@ def start_of(ckpt_path: str | None) -> Mapping[str, Any] | None:
 
 
 class ResumableRun(Callback):
-    """Writes settings and figures into checkpoints, and brings a new learning rate into force.
+    """Writes settings and metrics into checkpoints, and brings a new learning rate into force.
 
     Args:
         config: the composed configuration.
@@ -106,7 +106,7 @@ class ResumableRun(Callback):
     def on_save_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Add the settings and the newest figures."""
+        """Add the settings and the newest metrics."""
         self.figures |= {name: float(value) for name, value in trainer.callback_metrics.items()}
         finite = {name: value for name, value in self.figures.items() if math.isfinite(value)}
         checkpoint[KEY] = {"settings": json.dumps(self.settings), "figures": finite}

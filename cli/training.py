@@ -33,15 +33,15 @@ Figures = dict[str, float]
 def train(config: DictConfig) -> float:
     """Fit ``config.model`` to ``config.data`` on ``config.trainer``; the value of its objective.
 
-    The figures of validation are taken before the first iteration, every so many, and at the end
+    The metrics of validation are taken before the first iteration, every so many, and at the end
     of the run's result; those are written to ``summary.json``, which tables of sweeps are made
     from.
 
     Returns:
-        the figure called ``config.objective``; NaN if there is none, outside of a sweep.
+        the metric called ``config.objective``; NaN if there is none, outside of a sweep.
 
     Raises:
-        InputError: in a sweep, no such figure; or whatever else a user can put right.
+        InputError: in a sweep, no such metric; or whatever else a user can put right.
     """
     output_dir = Path(HydraConfig.get().runtime.output_dir)
     run = ResumableRun(config, start_of(config.ckpt_path))
@@ -108,15 +108,15 @@ def _check_objective(objective: str, figures: Figures) -> None:
     """Only a sweep needs one; and it shall not find out after its first job.
 
     Raises:
-        InputError: there is no such figure.
+        InputError: there is no such metric.
     """
     if sweep_folder() is not None and objective not in figures:
         there = ", ".join(["loss/generator", *figures])
-        raise InputError(f"objective={objective}: no such figure; give one of {there}")
+        raise InputError(f"objective={objective}: no such metric; give one of {there}")
 
 
 def _write_summary(output_dir: Path, iterations: int, figures: Figures) -> None:
-    """``summary.json``: figures of validation, and the whole loss; undefined ones are null."""
+    """``summary.json``: metrics of validation, and the whole loss; undefined ones are null."""
     known = {
         name: value if math.isfinite(value) else None
         for name, value in figures.items()
@@ -127,7 +127,7 @@ def _write_summary(output_dir: Path, iterations: int, figures: Figures) -> None:
 
 
 def _show(first: Figures, last: Mapping[str, float]) -> None:
-    """The figures before and after as a table in the terminal."""
+    """The metrics before and after as a table in the terminal."""
     names = [name for name in last if name in first]
     if not names:
         return

@@ -60,7 +60,7 @@ class GANFinetuner(LightningModule):
         low_frequency: a second pixel term, meant for averages of squares (``pool``).
         perceptual: distance of VGG19 features; a run stops where its weights cannot be had.
         adversarial: loss on the discriminator's logits.
-        artifact: LDL's term; costs a forward pass of the averaged generator.
+        artifact: LDL's term; costs a forward pass of the EMA generator.
         keep: a further pixel term outside the masks alone, against changes where nothing was wrong.
         negative: HGGT's term, for batches with negatives; in those of DeSRA GAN-SR is the negative
             and MSE-SR the positive, inside the mask.
@@ -74,7 +74,7 @@ class GANFinetuner(LightningModule):
         betas: Adam's, for both networks.
         milestones: iterations after which the learning rates are multiplied by ``gamma``.
         gamma: see ``milestones``.
-        ema_decay: of the averaged generator, per iteration.
+        ema_decay: of the EMA generator, per iteration.
         feather: pixels over which the pseudo ground truth fades from MSE-SR into GAN-SR.
         accumulate: batches an update. The result is that of one batch of their total size.
         clip_norm: largest norm of each network's gradient; None does not clip.
@@ -158,7 +158,7 @@ class GANFinetuner(LightningModule):
         self.keep = keep
         self.ema = AveragedModel(self.generator, multi_avg_fn=get_ema_multi_avg_fn(ema_decay))
         self.ema.requires_grad_(False)
-        self.ema.n_averaged.fill_(1)  # the average starts from the given weights, not from step 1
+        self.ema.n_averaged.fill_(1)  # the EMA starts from the given weights, not from step 1
         untrained = self.discriminator is not None and discriminator_weights is None
         self.warmup_left = discriminator_warmup if untrained else 0
         self.update = JointUpdate(clip_norm, patience)
@@ -191,7 +191,7 @@ class GANFinetuner(LightningModule):
         if not isinstance(self.trainer.strategy, SingleDeviceStrategy | DDPStrategy):
             name = type(self.trainer.strategy).__name__
             raise InputError(f"trainer.strategy: {name} cannot train two networks; use auto or ddp")
-        # The averaged generator, and VGG, which is frozen, are meant to be.
+        # The EMA generator, and VGG, which is frozen, are meant to be.
         warnings.filterwarnings("ignore", ".*in eval mode at the start of training.*")
         # Iterations are logged whatever the length of an epoch.
         warnings.filterwarnings("ignore", ".*smaller than the logging interval.*")
@@ -220,7 +220,7 @@ class GANFinetuner(LightningModule):
         return optimizers, schedules
 
     def train(self, mode: bool = True) -> GANFinetuner:
-        """Set the mode of all networks but the averaged generator, which is only ever evaluated."""
+        """Set the mode of all networks but the EMA generator, which is only ever evaluated."""
         super().train(mode)
         self.ema.eval()
         return self
@@ -334,7 +334,7 @@ class GANFinetuner(LightningModule):
     # --- an update --------------------------------------------------------------------------------
 
     def _update(self) -> None:
-        """Step the networks that have gradients, the schedules, and the average."""
+        """Step the networks that have gradients, the schedules, and the EMA."""
         optimizers = dict(zip(NETWORKS, _as_list(self.optimizers()), strict=False))
         losses = torch.stack(list(self._losses.values()))
         norms = self.update(self, optimizers, counted="generator", travellers=[losses])
@@ -357,7 +357,7 @@ class GANFinetuner(LightningModule):
     # --- validation -------------------------------------------------------------------------------
 
     def on_validation_start(self) -> None:
-        """Make ready to upscale with the averaged generator as it is now, or the run's result."""
+        """Make ready to upscale with the EMA generator as it is now, or the run's result."""
         self._upscalers = [Upscaler(self.result)]
 
     @property
@@ -375,10 +375,10 @@ class GANFinetuner(LightningModule):
         self._result, self.result_record = [network], dict(record)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
-        """The averaged generator's output as ``finetuned``; callbacks measure and show it.
+        """The EMA generator's output as ``finetuned``; callbacks measure and show it.
 
         In the upscaler's precision, whatever is trained in: so that what is measured here is what
-        masks are renewed with, and what ``upscale.py`` will make with the weights.
+        masks are updated with, and what ``upscale.py`` will make with the weights.
         """
         with torch.autocast(self.device.type, enabled=False):
             return {"finetuned": self._upscalers[0](batch["lr"]).clamp(0, 1)}

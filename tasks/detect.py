@@ -116,7 +116,7 @@ class ArtifactDetection(PairTask[Found]):
         return found
 
     def conclude(self, result: Result, found: Found) -> None:
-        """Figures of the image and, where it is labelled, what the mask has in common with it."""
+        """Metrics of the image and, where it is labelled, what the mask has in common with it."""
         result.row = self._row(result.sample, found)
         result.write = partial(self._write, result.sample, found)
 

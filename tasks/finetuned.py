@@ -229,7 +229,7 @@ class FinetuningEvaluation(LightningModule):
             )
 
     def teardown(self, stage: str) -> None:
-        """Print the figures of the set; only now is the progress bar gone."""
+        """Print the metrics of the set; only now is the progress bar gone."""
         if not self.summary:  # another rank has them
             return
         table = Table(title=before_after.TITLE, show_header=False)

@@ -224,7 +224,7 @@ class MaskEvaluation(LightningModule):
             )
 
     def teardown(self, stage: str) -> None:
-        """Print the figures of the set; only now is the progress bar gone."""
+        """Print the metrics of the set; only now is the progress bar gone."""
         if not self.summary:  # another rank has them
             return
         table = Table(title=TITLE, show_header=False)
@@ -282,7 +282,7 @@ def write_overlap(
 
 
 def _lines(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Names and figures of the set, as they are read by people."""
+    """Names and metrics of the set, as they are read by people."""
     lines = [
         (SCORE_TITLES["iou"], score_text(summary["iou"])),
         (SCORE_TITLES["precision"], _with_counts(summary, "precision", "detected")),

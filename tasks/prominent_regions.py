@@ -133,7 +133,7 @@ class ProminenceEvaluation:
         return read_scores(self.path)
 
     def inputs(self, key: str) -> list[Path]:
-        """The files that decide the figures of an image, besides its masks."""
+        """The files that decide the metrics of an image, besides its masks."""
         return [self.path, *self.responses.get(key, [])]
 
     def read_response(self, key: str) -> NDArray[np.float64] | None:
@@ -159,7 +159,7 @@ class ProminenceEvaluation:
         border: int,
         gt_rim: int = 0,
     ) -> Row:
-        """Figures of one image, for its row.
+        """Metrics of one image, for its row.
 
         Args:
             key: of the image.
@@ -232,7 +232,7 @@ class ProminenceEvaluation:
         write_table(path, table, REGION_COLUMNS)
 
     def summarise(self, rows: Sequence[Row]) -> dict[str, Any]:
-        """Figures of the set from the rows of `measure`; None where undefined."""
+        """Metrics of the set from the rows of `measure`; None where undefined."""
         used = [row for row in rows if "prominent_union" in row]
         scores = score_rows([{name: row[f"prominent_{name}"] for name in _COUNTS} for row in used])
         regions = [
@@ -253,7 +253,7 @@ class ProminenceEvaluation:
         }
 
     def lines(self, summary: Mapping[str, Any]) -> list[tuple[str, str]]:
-        """Names and figures, as they are read by people."""
+        """Names and metrics, as they are read by people."""
         t = f"{self.prominence:g}"
         lines = [
             (f"{name}, score ≥ {t}", score_text(summary[f"prominent_{name}"])) for name in SCORES

@@ -84,5 +84,5 @@ def test_wrong_objective_stops_a_sweep_before_it_trains(
 ) -> None:
     run = run_script("train.py", "-m", *arguments, "iterations=1", "objective=artifacts")
     assert run.returncode == 2
-    assert "error: objective=artifacts: no such figure; give one of loss/generator" in run.stderr
+    assert "error: objective=artifacts: no such metric; give one of loss/generator" in run.stderr
     assert not list((tmp_path / "out").rglob("*.pth"))
