@@ -186,6 +186,17 @@ class Journal:
             )
             return True
 
+    def answer(self, work: Work, step: Step, detail: Mapping[str, Any]) -> bool:
+        """Note an answer that is all there is to do; as `act`, and the work is done."""
+        with self.store.transaction() as connection:
+            if not self.act(work, step, "answer", detail):
+                return False
+            connection.execute(
+                "UPDATE work SET status = 'done', finished = ? WHERE id = ?",
+                (self.store.clock(), work.id),
+            )
+            return True
+
     def turn(self, work: Work, step: Step, direction: Literal["undo", "redo"]) -> Action | None:
         """Undo the last action, or do again the first that was undone.
 

@@ -43,9 +43,6 @@ def annotate(config: DictConfig) -> None:
 
     from annotator.store import Store
 
-    root = Path(config.root)
-    if not root.is_dir():
-        raise InputError(f"root={root}: no such folder")
     task = instantiate(config.task)
     output_dir = Path(config.output_dir)
     lock = FileLock(output_dir / f"{_DATABASE}.lock")
@@ -58,9 +55,13 @@ def annotate(config: DictConfig) -> None:
 
 
 def _routes(name: str) -> list[Any]:
-    from annotator import ground_truth_routes, mask_routes
+    from annotator import ground_truth_routes, mask_routes, study_routes
 
-    return {"masks": [mask_routes.routes], "ground_truth": [ground_truth_routes.routes]}[name]
+    return {
+        "masks": [mask_routes.routes],
+        "ground_truth": [ground_truth_routes.routes],
+        "study": [study_routes.routes],
+    }[name]
 
 
 def _serve(task: Task, store: Store, config: DictConfig) -> None:
@@ -71,7 +72,7 @@ def _serve(task: Task, store: Store, config: DictConfig) -> None:
 
     host, port = str(config.host), int(config.port)
     token = None if is_local(host) else new_token()
-    names: Sequence[str] | None = config.annotators and [str(name) for name in config.annotators]
+    names = _names(config.annotators)
     with _bind(host, port) as listener:
         port = listener.getsockname()[1]
         own = _names_of(host, config.hosts or ())
@@ -83,12 +84,21 @@ def _serve(task: Task, store: Store, config: DictConfig) -> None:
         address = f"http://{shown}:{port}"
         log.info("%s: %s", task.title, f"{address}/?token={token}" if token else f"{address}/")
         for annotator in store.annotators() if names else ():
-            if annotator.name in names:  # type: ignore[operator]
+            if annotator.name in (names or ()):
                 log.info("  %s: %s/a/%s", annotator.name, address, annotator.link)
         log.info("Ctrl+C ends it; what the page calls saved is saved.")
         settings = uvicorn.Config(application, log_level="warning", timeout_graceful_shutdown=5)
         with suppress(KeyboardInterrupt):  # how people end it, once all requests are answered
             uvicorn.Server(settings).run(sockets=[listener])
+
+
+def _names(given: Any) -> list[str] | None:
+    """Names of the annotators: as given, or P01, P02, … where their number is."""
+    if given is None:
+        return None
+    if isinstance(given, int):
+        return [f"P{number:0{len(str(given))}d}" for number in range(1, given + 1)]
+    return [str(name) for name in given]
 
 
 def _bind(host: str, port: int) -> socket.socket:
