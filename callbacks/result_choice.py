@@ -128,9 +128,11 @@ class ResultChoice:
             figures: of the validation just done, at full strength.
             judged: judges a batch beside its finetuned images.
         """
+        step = trainer.global_step
+        if step == 0 or (self.candidates and self.candidates[-1].iteration == step):
+            return  # the discriminator is warmed up, and the generator has not moved
         start = time.perf_counter()
         self._began = start if self._began is None else self._began
-        step = trainer.global_step
         tried = [_candidate(step, 1.0, figures)]
         enough = _Bisection(tried[0], self.removal_goal)
         network = copy.deepcopy(module.ema.module)

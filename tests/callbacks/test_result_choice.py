@@ -13,6 +13,7 @@ from torch import Tensor
 from callbacks.result_choice import Candidate, ResultChoice, _Bisection
 from callbacks.weight_export import WeightExport
 from desra.errors import InputError
+from models.losses import AdversarialLoss
 from tests.callbacks.artifacts import (
     AMOUNT,
     make_data,
@@ -21,7 +22,7 @@ from tests.callbacks.artifacts import (
     validation,
     write_set,
 )
-from tests.models.finetuning import SaveAt
+from tests.models.finetuning import Discriminator, SaveAt
 
 
 @pytest.fixture(scope="module")
@@ -114,6 +115,20 @@ def test_patience_ends_a_run_that_gets_no_better(root: Path) -> None:
     module, choice = run(root, 40, choice={"patience": 2})
     assert choice.waited == 2
     assert module.trainer.global_step < 40
+
+
+def test_warming_up_a_discriminator_uses_no_patience(root: Path) -> None:
+    choice = ResultChoice(patience=1, probes=0)
+    module = make_module(
+        learning_rate=0.01,
+        adversarial=AdversarialLoss(0.1),
+        discriminator=Discriminator(),
+        discriminator_warmup=3,
+    )
+    trainer = make_trainer(1, [validation(choice=choice)], val_check_interval=1)
+    trainer.fit(module, make_data(root, epoch_steps=1))
+    assert trainer.global_step == 1
+    assert [found.iteration for found in choice.candidates] == [1]
 
 
 def test_what_never_reaches_the_goal_is_said(root: Path, caplog: pytest.LogCaptureFixture) -> None:
