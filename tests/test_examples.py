@@ -18,7 +18,7 @@ import models.losses
 ROOT = Path(__file__).resolve().parents[1]
 MODULES = sorted(
     ".".join(path.relative_to(ROOT).with_suffix("").parts)
-    for folder in ("desra", "models", "datamodules", "callbacks", "tasks")
+    for folder in ("desra", "models", "datamodules", "callbacks", "tasks", "cli")
     for path in (ROOT / folder).rglob("*.py")
     if ">>> " in path.read_text()
 )

@@ -1,6 +1,5 @@
 """Any path on any command line, as Hydra gives it to the task."""
 
-import doctest
 import os
 
 import pytest
@@ -8,7 +7,6 @@ from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
-from cli import arguments
 from cli.arguments import is_path_setting, quote_paths, setting_names, unusable_path
 from tests.conftest import ROOT
 
@@ -39,10 +37,6 @@ PATHS = [
     "!x",
     "*",
 ]
-
-
-def test_examples():
-    assert doctest.testmod(arguments).failed == 0
 
 
 @pytest.mark.parametrize("path", PATHS)

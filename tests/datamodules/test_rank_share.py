@@ -1,4 +1,3 @@
-import doctest
 import json
 import os
 import subprocess
@@ -8,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from datamodules import rank_share
 from datamodules.rank_share import NO_ITEM, RankShare
 
 ROOT = Path(__file__).parents[2]
@@ -72,9 +70,3 @@ def test_a_rank_without_a_share_ends_with_the_others(tmp_path):
     )
     seen = [json.loads((tmp_path / f"{rank}.json").read_text()) for rank in range(2)]
     assert seen == [["only"], []]
-
-
-def test_examples_in_docstrings():
-    results = doctest.testmod(rank_share)
-    assert results.attempted
-    assert not results.failed

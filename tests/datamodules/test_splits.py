@@ -1,10 +1,7 @@
-import doctest
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from datamodules import splits
 from datamodules.splits import (
     SplitRule,
     group_of,
@@ -115,9 +112,3 @@ def test_groups_are_the_first_group_or_the_whole_match_or_the_key():
     assert group_of("other", r"^p\d") == group_of("other", None) == "other"
     with pytest.raises(InputError, match="group_pattern"):
         SplitRule(group_pattern="(")
-
-
-def test_docstring_examples():
-    results = doctest.testmod(splits)
-    assert results.attempted
-    assert not results.failed

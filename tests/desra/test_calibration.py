@@ -1,14 +1,11 @@
 """The table of texture intervals against sorting all pixels."""
 
-import doctest
-
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from desra import calibration
 from desra.calibration import (
     TextureDistribution,
     bins_for,
@@ -20,10 +17,6 @@ from desra.errors import InputError
 from desra.semantics import adjustment_weights, texture_intervals
 
 CLASSES = ("wall", "building", "sky, cloudy")
-
-
-def test_examples():
-    assert doctest.testmod(calibration).failed == 0
 
 
 def random_images(seed=0, count=3):

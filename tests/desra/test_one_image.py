@@ -1,13 +1,10 @@
 """One image or a batch, arrays or tensors, either order: the same mask."""
 
-import doctest
-
 import numpy as np
 import pytest
 import torch
 
 import desra
-from desra import one_image
 from desra.errors import InputError
 from desra.one_image import as_batch, detect
 from models.generators import SRVGGNetCompact, write_generator
@@ -15,11 +12,6 @@ from tests.conftest import add_texture, place_artifact, smooth_photo
 
 MSE_SR = smooth_photo(0, 96, 120)
 GAN_SR = add_texture(MSE_SR, place_artifact((96, 120), 0), 0)
-
-
-def test_examples():
-    flags = doctest.ELLIPSIS
-    assert doctest.testmod(one_image, optionflags=flags).failed == 0
 
 
 def test_every_form_gives_the_same_mask():

@@ -1,5 +1,3 @@
-import doctest
-
 import numpy as np
 import pytest
 import torch
@@ -7,7 +5,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from desra import pseudo_gt
 from desra.errors import InputError
 from desra.pseudo_gt import blend_weights, compose
 
@@ -95,9 +92,3 @@ def test_refuses_feathered_8_bit_images_and_negative_widths():
         compose(mse_sr.to(torch.uint8), gan_sr.to(torch.uint8), mask, feather=2)
     with pytest.raises(InputError, match="feather=-1"):
         compose(mse_sr, gan_sr, mask, feather=-1)
-
-
-def test_docstring_examples():
-    results = doctest.testmod(pseudo_gt)
-    assert results.attempted
-    assert not results.failed

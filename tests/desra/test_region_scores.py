@@ -1,13 +1,11 @@
 """Files of scores, and the regions they are for."""
 
-import doctest
 import json
 
 import numpy as np
 import pytest
 from scipy import ndimage
 
-from desra import region_scores
 from desra.errors import InputError
 from desra.images import write_png
 from desra.labelme import find_gt_masks
@@ -18,10 +16,6 @@ RECORDS = [
     {"image": "sub/a", "x": 0, "y": 0, "score": 1},
     {"image": "b, too", "x": 1, "y": 5, "score": 0},
 ]
-
-
-def test_examples():
-    assert doctest.testmod(region_scores).failed == 0
 
 
 def write_csv(path, rows, header="image,x,y,score"):

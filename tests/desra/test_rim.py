@@ -1,12 +1,9 @@
 """Masks at full size, with and without their rim."""
 
-import doctest
-
 import numpy as np
 import pytest
 import torch
 
-from desra import rim
 from desra.errors import InputError
 from desra.images import write_png
 from desra.rim import clear_rim, full_size, inside, read_mask_of
@@ -44,9 +41,3 @@ def test_inside_is_a_view_of_arrays_and_tensors():
 
 def test_a_cleared_rim():
     assert np.array_equal(clear_rim(FULL, 5), full_size(INNER, FULL.shape))
-
-
-def test_examples_in_docstrings():
-    results = doctest.testmod(rim)
-    assert results.attempted
-    assert not results.failed

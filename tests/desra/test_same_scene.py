@@ -1,12 +1,9 @@
 """Pictures that lie on each other, and those that are turned, mirrored or shuffled."""
 
-import doctest
-
 import cv2
 import numpy as np
 import pytest
 
-from desra import same_scene
 from desra.same_scene import misalignment
 from tests.conftest import smooth_photo
 
@@ -22,10 +19,6 @@ TURNS = {
 
 def upscaled(lr, scale=4):
     return cv2.resize(lr, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
-
-
-def test_example():
-    assert doctest.testmod(same_scene).failed == 0
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -1,6 +1,5 @@
 """Rank correlations against SciPy's own, and the prominent regions against masks of them alone."""
 
-import doctest
 import math
 
 import numpy as np
@@ -8,14 +7,10 @@ import pytest
 import torch
 from scipy import stats
 
-from desra.metrics import ArtifactMetrics, prominence
+from desra.metrics import ArtifactMetrics
 from desra.metrics.prominence import ProminenceCorrelation, ProminentArtifactMetrics
 
 NAMES = {f"{name}{end}" for name in ("spearman", "kendall") for end in ("", "_low", "_high")}
-
-
-def test_examples():
-    assert doctest.testmod(prominence).failed == 0
 
 
 def random_regions(seed=0, count=60, images=12):

@@ -1,4 +1,3 @@
-import doctest
 import json
 
 import numpy as np
@@ -10,7 +9,7 @@ from hypothesis.extra import numpy as npst
 from scipy import ndimage
 
 from desra.errors import InputError
-from desra.metrics import ArtifactMetrics, count_row, rows, score_rows, split_regions
+from desra.metrics import ArtifactMetrics, count_row, score_rows, split_regions
 
 
 @st.composite
@@ -58,9 +57,3 @@ def test_the_rim_is_left_out_of_the_counts():
     assert (counts["intersection"], counts["union"]) == (12, 18)
     with pytest.raises(InputError, match="give masks of one size"):
         count_row(mask, gt_mask[1:])
-
-
-def test_examples_in_docstrings():
-    results = doctest.testmod(rows)
-    assert results.attempted
-    assert not results.failed
