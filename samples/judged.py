@@ -3,7 +3,8 @@
 python -m samples.judged OUTPUT_DIR GAN_WEIGHTS MSE_WEIGHTS [--photos DIR] [--crops 40]
 
 `injected/`: what is pasted into GAN-SR, and where, is known (`datamodules.injection`). `truth/`:
-GAN-SR as it is, labelled by the photo it was made from. Both in the release's layout.
+GAN-SR as it is, labelled by the photo it was made from (`desra.metrics.truth`). Both in the
+release's layout.
 """
 
 from __future__ import annotations
@@ -17,12 +18,10 @@ from torch import Tensor
 
 from datamodules.degradations import BlurKernels, Degradation, Resize, Round
 from datamodules.injected_artifacts import inject
-from desra.detectors.ssim import local_ssim
 from desra.errors import InputError
 from desra.files import find_images
 from desra.images import read_rgb, write_png
-from desra.morphology import dilate, erode
-from desra.regions import remove_small_regions
+from desra.metrics.truth import structural_artifacts
 from models.generators import load_generator
 from models.upscaler import Upscaler
 from samples.photos import collect_photos
@@ -30,8 +29,6 @@ from samples.photos import collect_photos
 CROP = 192
 SCALE = 4
 MIN_AREA = 200
-WORSE, LOW = 0.15, 0.6
-"""SSIM to the photo: GAN-SR's is below the second, and below MSE-SR's by the first."""
 
 _SAME = Resize(probabilities=(0, 0, 1))
 
@@ -60,23 +57,6 @@ ODD = (
 )
 
 
-def ssim_labels(hr: Tensor, mse_sr: Tensor, gan_sr: Tensor) -> Tensor:
-    """Where the photo says that GAN-SR is wrong: by SSIM (Wang et al., TIP 2004), which correlates
-    with the photo what DeSRA's distance never sees.
-
-    Args:
-        hr: ``(B, 3, H, W)`` uint8.
-        mse_sr: likewise.
-        gan_sr: likewise.
-
-    Returns:
-        ``(B, 1, H, W)`` bool, regions of more than `MIN_AREA` pixels.
-    """
-    of_mse, of_gan = local_ssim(hr, mse_sr), local_ssim(hr, gan_sr)
-    wrong = (of_gan < LOW) & (of_mse - of_gan > WORSE)
-    return remove_small_regions(dilate(erode(wrong, 5), 5), MIN_AREA)
-
-
 def make(
     output_dir: Path, photos: Path, gan_weights: str, mse_weights: str, crops: int, seed: int
 ) -> None:
@@ -85,7 +65,7 @@ def make(
     Raises:
         InputError: photos or weights that cannot be used.
     """
-    gan, mse = (Upscaler(load_generator(name)).eval() for name in (gan_weights, mse_weights))
+    of_gan, of_mse = (Upscaler(load_generator(name)).eval() for name in (gan_weights, mse_weights))
     paths = [paths[0] for paths in find_images(photos).values()]
     random, draws = np.random.default_rng(seed), torch.Generator().manual_seed(seed)
     for number in range(crops):
@@ -100,15 +80,16 @@ def make(
             _pixels(degrade(clean.clone(), seed + more, number, [number]))
             for more, degrade in ((0, USUAL), (1, ODD[number % len(ODD)]))
         )
-        mse_sr, gan_sr = mse.upscale_image(lr), gan.upscale_image(lr)
+        mse_sr, gan_sr = of_mse.upscale_image(lr), of_gan.upscale_image(lr)
         key = f"{path.stem}_{number}"
-        label = ssim_labels(*(_tensor(image) for image in (hr, mse_sr, gan_sr)))
+        truth, mse, gan = (_tensor(image) for image in (hr, mse_sr, gan_sr))
+        label = structural_artifacts(truth, mse, gan, min_area=MIN_AREA)
         _write(output_dir / "truth", key, lr, mse_sr, gan_sr, label[0, 0].numpy())
         images = {
             "hr": clean,
             "mse_sr": _tensor(mse_sr) / 255,
             "gan_sr": _tensor(gan_sr) / 255,
-            "odd": _tensor(gan.upscale_image(odd_lr)) / 255,
+            "odd": _tensor(of_gan.upscale_image(odd_lr)) / 255,
         }
         made = inject(images, draws, truth=False)
         mse_sr, gan_sr = (_pixels(made[role].float() / 255) for role in ("mse_sr", "gan_sr"))

@@ -39,7 +39,7 @@ from tasks.benchmark_counts import (
     save_counts,
 )
 from tasks.benchmark_pictures import BenchmarkPictures, compare
-from tasks.benchmark_tables import show_tables, write_tables
+from tasks.benchmark_tables import log_tables, show_tables, write_tables
 
 _COUNTS = "Counts"
 
@@ -279,6 +279,8 @@ class Benchmark(LightningModule):
         self._rank(scores)
         self._notes = self._same_without_reference(cells)
         write_tables(self.output_dir, self.title, self._rows, self._ranks, self.measures, scores)
+        for logger in self.trainer.loggers:
+            log_tables(logger, self.output_dir, self._rows, self._ranks)
         text = json.dumps({**self.summary, "notes": self._notes}, indent=2)
         write_text(self.output_dir / "metrics.json", text + "\n")
 

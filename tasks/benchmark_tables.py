@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from lightning.pytorch.loggers import Logger, WandbLogger
 from rich.console import Console
 from rich.table import Table
 
@@ -74,6 +75,19 @@ def write_tables(
         write_table(path, points, ["distance", "precision", "recall"])
     if curves:
         plot_curves(folder, curves)
+
+
+def log_tables(logger: Logger, folder: Path, rows: Sequence[Row], ranks: Sequence[Row]) -> None:
+    """Give the tables and the curves to W&B; other loggers have the figures alone."""
+    if not isinstance(logger, WandbLogger):
+        return
+    for name, table in (("benchmark", rows), ("ranks", ranks)):
+        names = list(dict.fromkeys(key for row in table for key in row))
+        if names:
+            data = [[row.get(key) for key in names] for row in table]
+            logger.log_table(name, columns=names, data=data)
+    if (folder / f"{PLOT}.png").is_file():
+        logger.log_image("precision_recall", [str(folder / f"{PLOT}.png")])
 
 
 def plot_curves(

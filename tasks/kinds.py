@@ -42,7 +42,8 @@ class KindsOfArtifacts(LightningModule):
             its metrics), ``kinds.json``, ``metrics.json``, and the page with an outline a kind.
         kinds: ``kinds.json`` of an earlier run, whose kinds are recognised; None to find them.
         count: of kinds; None for the number that tells them apart best.
-        names: of kinds, by number (from 0) or by the present name.
+        names: of kinds, in their order, None for the present name; or by number (from 0) or present
+            name.
         min_share: share of a region that must be detected afterwards for it to be there still.
         page: whether to make the page.
 
@@ -60,7 +61,7 @@ class KindsOfArtifacts(LightningModule):
         output_dir: str | Path,
         kinds: str | Path | None = None,
         count: int | None = None,
-        names: Mapping[int | str, str] | None = None,
+        names: Mapping[int | str, str] | Sequence[str | None] = (),
         min_share: float = MIN_SHARE,
         page: bool = True,
     ) -> None:
@@ -69,7 +70,9 @@ class KindsOfArtifacts(LightningModule):
             raise InputError(f"count={count}: give a number of kinds, or null to choose it")
         self.detector, self.output_dir = detector, Path(output_dir)
         self.known = Kinds.read(kinds) if kinds is not None else None
-        self.count, self.names, self.page = count, dict(names or {}), page
+        given = names if isinstance(names, Mapping) else dict(enumerate(names))
+        self.names = {key: name for key, name in given.items() if name is not None}
+        self.count, self.page = count, page
         self.min_share = min_share
         self.settings = {"detector": detector.settings, "min_share": min_share, "page": page}
         self.summary: dict[str, Any] = {}

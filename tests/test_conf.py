@@ -106,6 +106,7 @@ RUN_ELSEWHERE = {
     "segmenter=labels": "tests/callbacks/test_artifact_detection.py",
     "model=detector": "tests/models/test_detector_training.py",
     "experiment=learn_detector": "tests/models/test_detector_training.py",
+    "data=injected_artifacts": "tests/models/test_detector_training.py",
 }
 
 RUNS = [

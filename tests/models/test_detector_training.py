@@ -1,4 +1,4 @@
-"""A detector learns, by the commands: model=detector, experiment=learn_detector."""
+"""A detector learns: experiment=learn_detector, with model=detector data=injected_artifacts."""
 
 import csv
 import json

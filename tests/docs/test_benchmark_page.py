@@ -1,0 +1,59 @@
+"""Every command of docs/benchmark.md runs, on miniatures of what it names."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from desra.images import write_png
+from models.generators import SRVGGNetCompact, write_generator
+from tests.conftest import add_texture, place_artifact, smooth_photo
+from tests.datamodules import benchmark_layouts as layouts
+from tests.docs.commands import ROOT, commands, run_command
+from tests.tasks.test_fit_prominence import write_crowd
+
+LEARNING = (
+    *("iterations=2", "validate_every=2", "trainer=cpu", "data.crop=64", "data.pool_size=8"),
+    *("data.batch_size=4", "data.val_batches=1", "trainer.log_every_n_steps=1"),
+)
+
+
+@pytest.fixture
+def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The working folder of the page's reader."""
+    for index in range(4):
+        photo = smooth_photo(index, 96, 96)
+        mask = place_artifact((96, 96), index)
+        roles = {"LR": photo[::4, ::4], "MSE-SR": photo, "GAN-SR": add_texture(photo, mask, index)}
+        for folder, pixels in (roles | {"DeSRA-Mask": mask, "GT-Mask": mask}).items():
+            write_png(tmp_path / "out" / folder / f"{index}.png", pixels)
+        for folder in ("MSE-SR", "GAN-SR"):
+            write_png(tmp_path / folder / f"{index}.png", roles[folder])
+        write_png(tmp_path / "clean_photos" / f"{index}.png", photo)
+    layouts.write_folder(tmp_path / "my_set")
+    write_crowd(tmp_path / "voted", 20)
+    for name in ("GAN", "MSE"):
+        torch.manual_seed(len(name))
+        write_generator(tmp_path / f"{name}.pth", SRVGGNetCompact(features=8, depth=1))
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_every_command_of_the_page_runs(desk: Path, monkeypatch: pytest.MonkeyPatch):
+    lines = commands("docs/benchmark.md")
+    assert len(lines) == 11
+    for line in lines:
+        more = LEARNING if "train.py" in line else ()
+        assert run_command(line, list(more), monkeypatch) == 0, line
+    assert (desk / "weighted" / "Pseudo-GT" / "00.png").is_file()
+    shutil.rmtree(desk)
+
+
+def test_every_row_of_the_literature_has_a_benchmark():
+    page = (ROOT / "docs/benchmark.md").read_text()
+    for path in sorted((ROOT / "conf/benchmark").glob("*.yaml")):
+        assert f"`{path.stem}`" in page or path.stem in ("base", "sample"), path.stem
