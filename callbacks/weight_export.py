@@ -9,6 +9,7 @@ from typing import Any, cast
 from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import WandbLogger
 
+from desra.detectors import Detector
 from models.finetuner import GANFinetuner
 from models.generators import write_generator
 
@@ -70,8 +71,19 @@ def _metadata(module: GANFinetuner, trainer: Trainer, source: str) -> dict[str, 
         "losses": settings,
         "learning_rate": module.hparams["learning_rate"],
         "ema_decay": module.hparams["ema_decay"],
+        **_judged_by(trainer),
         **({"result": module.result_record} if module.result_record else {}),
     }
+
+
+def _judged_by(trainer: Trainer) -> dict[str, Any]:
+    """The detector's settings that evaluating the weights takes over, unless told otherwise."""
+    for callback in trainer.callbacks:  # type: ignore[attr-defined]
+        detector = getattr(getattr(callback, "judge", callback), "detector", None)
+        if isinstance(detector, Detector):
+            settings = {"threshold": detector.threshold, "min_area": detector.min_area}
+            return {"detector": {"name": type(detector).__name__, **settings}}
+    return {}
 
 
 def _log_artifact(logger: WandbLogger, name: str, paths: list[Path]) -> None:

@@ -9,6 +9,7 @@ import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 USAGE_ERROR = 2
 SOME_FAILED = 1
@@ -20,6 +21,10 @@ _OF_A_PLACE = (
 )
 _ALIKE = 3  # causes that more images than this have in common are said once
 
+_LOST = re.compile(r"Connection (closed|reset) by peer|Broken pipe|ProcessGroup|\bgloo\b", re.I)
+"""What the collectives of PyTorch raise where another rank has died."""
+
+_children: list[Any] = []
 _exit_code = 0
 
 
@@ -75,6 +80,8 @@ def user_message(error: BaseException | None) -> str | None:
             return f"{error.full_key}: no value given; add {error.full_key}=VALUE to the command"
         if isinstance(error, OSError) and error.errno in (*_OF_THE_DISK, *_OF_A_PLACE):
             return _place_message(error)
+        if isinstance(error, RuntimeError) and _LOST.search(str(error)):
+            return _lost_message()
         if type(error).__name__ == "MisconfigurationException":  # Lightning's, not imported here
             return f"trainer: {_one_line(error)}; see conf/trainer for others"
         if isinstance(error, OmegaConfBaseException):
@@ -83,10 +90,29 @@ def user_message(error: BaseException | None) -> str | None:
     return configuration
 
 
+def _lost_message() -> str:
+    """Which of the run's processes has ended, as far as this one can see."""
+    gone = [f"rank {rank}" for rank, child in enumerate(_children, 1) if child.poll() is not None]
+    who = ", ".join(gone) or "another process of this run"
+    ended = [child.poll() for child in _children if child.poll() is not None]
+    how = f" (killed by signal {-ended[0]})" if ended and ended[0] < 0 else ""
+    return (
+        f"{who} was lost{how}; the others have ended; start again, train.py with "
+        "ckpt_path=OUTPUT_DIR/checkpoints/last.ckpt"
+    )
+
+
+def watch(children: Sequence[Any]) -> None:
+    """Remember the processes of the other ranks on this machine, in their order."""
+    _children[:] = children
+
+
 def error_code(error: BaseException | None) -> int:
     """The exit code for an error that `user_message` has a line for."""
     while error is not None:
         if isinstance(error, OSError) and error.errno in _OF_THE_DISK:
+            return SOME_FAILED
+        if isinstance(error, RuntimeError) and _LOST.search(str(error)):
             return SOME_FAILED
         error = error.__cause__
     return USAGE_ERROR
@@ -101,7 +127,12 @@ def _place_message(error: OSError) -> str:
 
 def hydra_message(error: BaseException, config_dir: Path, arguments: Sequence[str]) -> str | None:
     """The line for what Hydra could not parse or compose; None if it is something else."""
-    from hydra.errors import HydraException, OverrideParseException
+    from hydra.errors import (
+        ConfigCompositionException,
+        HydraException,
+        MissingConfigException,
+        OverrideParseException,
+    )
 
     from cli.arguments import setting_names
 
@@ -123,7 +154,9 @@ def hydra_message(error: BaseException, config_dir: Path, arguments: Sequence[st
         if equals:
             return f"{shown}: not understood; quote the value: {name}='\"{value}\"'"
         return f"{shown}: not understood; give settings as NAME=VALUE (see --help)"
-    return user_message(error) or _one_line(error)
+    if isinstance(error, ConfigCompositionException | MissingConfigException):
+        return user_message(error) or _one_line(error)
+    return None  # what was made of the configuration has failed, perhaps by a mistake of ours
 
 
 def _misread(text: str, arguments: Sequence[str]) -> str:

@@ -20,6 +20,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from cli.failures import watch
+
 EVERY = 30.0
 """Seconds from one line to the next, where there is no terminal."""
 
@@ -43,6 +45,7 @@ class RunProgress(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Begin to count iterations, of which a resumed run has done some."""
+        _watch_ranks(trainer)
         self._begin(trainer, "training", trainer.max_steps, trainer.global_step)
 
     def on_train_batch_end(
@@ -82,6 +85,7 @@ class RunProgress(Callback):
 
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Begin to count images."""
+        _watch_ranks(trainer)
         self._begin(trainer, "images", _total(trainer.num_predict_batches))
 
     def on_predict_batch_end(
@@ -156,6 +160,11 @@ class RunProgress(Callback):
             if not self._tasks:
                 self._bars.stop()
                 self._bars = None
+
+
+def _watch_ranks(trainer: Trainer) -> None:
+    """If one of them dies, the message shall say which."""
+    watch(getattr(trainer.strategy.launcher, "procs", None) or [])
 
 
 def _total(batches: Any) -> int:

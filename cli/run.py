@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 import logging
 import os
 import sys
@@ -163,6 +164,7 @@ def run_over_images(config: DictConfig, **settings: Any) -> Any:
     from desra.ledger import Ledger
     from desra.leftovers import remove_leftovers
 
+    detect_as_trained(config)
     data = instantiate(config.data)
     task = instantiate(config.task, **settings)
     refuse_output_in_input(task.output_dir, data.roots)
@@ -185,6 +187,33 @@ def run_over_images(config: DictConfig, **settings: Any) -> Any:
         log.info("%s", closing_line(task.output_dir, task.summary, len(writer.failures)))
     report_failures(writer.failures, "images not done")
     return task
+
+
+def detect_as_trained(config: DictConfig) -> None:
+    """Judge finetuned weights by the threshold and the minimum area that their training had.
+
+    What the command line says of ``detector`` wins, and nothing is taken over for another detector
+    than that of the training.
+    """
+    from hydra.core.hydra_config import HydraConfig
+
+    weights = config.get("finetuned")
+    hydra = HydraConfig.get()
+    given = [override.lstrip("+") for override in hydra.overrides.task]
+    if not isinstance(weights, str) or any(o.startswith(("detector.", "detector=")) for o in given):
+        return
+    from desra.checkpoints import read_checkpoint
+    from models.generators import resolve_weights
+
+    said = read_checkpoint(resolve_weights(weights)).metadata.get("detector")
+    trained = json.loads(said) if said else {}
+    if not str(config.detector.get("_target_", "")).endswith(f".{trained.get('name')}"):
+        return
+    for name in ("threshold", "min_area"):
+        value = trained.get(name)
+        if isinstance(value, int | float) and config.detector[name] != value:
+            log.info("detector.%s=%s, as in the training of %s", name, value, weights)
+            config.detector[name] = value
 
 
 def refuse_output_in_input(output_dir: Path, roots: Mapping[str, Path]) -> None:

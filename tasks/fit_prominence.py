@@ -246,7 +246,7 @@ class ProminenceFit(_RegionTask):
         table.add_column(justify="right")
         table.add_row("rank correlation with the scores", f"{self.summary['spearman']:.3f}")
         for name, value in self.summary["detectors"].items():
-            table.add_row(f"of {name} alone", "undefined" if value is None else f"{value:.3f}")
+            table.add_row(f"of {name} alone", "–" if value is None else f"{value:.3f}")
         table.add_row("calibration error", f"{self.summary['calibration_error']:.3f}")
         table.add_row("regions, images", f"{self.summary['regions']}, {self.summary['images']}")
         Console().print(table)

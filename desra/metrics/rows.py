@@ -19,7 +19,7 @@ SCORES = ("iou", "precision", "recall", "f1")
 
 def score_text(score: float | None) -> str:
     """A score as it is read by people; None is one that is undefined (0/0)."""
-    return "undefined" if score is None else f"{score:.4f}"
+    return "–" if score is None else f"{score:.4f}"
 
 
 def count_row(

@@ -1,13 +1,22 @@
 """From exceptions to lines and exit codes."""
 
+import errno
+import json
+from types import SimpleNamespace
+
 import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from hydra.core.hydra_config import HydraConfig
 from hydra.errors import InstantiationException
 from omegaconf import OmegaConf
 from omegaconf.errors import MissingMandatoryValue
 
 from cli import failures, run
 from cli.resolvers import better, folder_name
+from desra.checkpoints import write_state
 from desra.errors import InputError
+from tests.conftest import ROOT
 
 
 def raised(call):
@@ -87,3 +96,75 @@ def test_names_of_folders_are_one_folder_and_not_too_long() -> None:
     names = [folder_name("x" * 400 + end) for end in "ab"]
     assert len(set(names)) == 2
     assert all(len(name) < 255 for name in names)
+
+
+@pytest.mark.parametrize(
+    ("given", "trained", "expected"),
+    [
+        ([], "ArtifactDetector", 200),
+        (["detector.min_area=900"], "ArtifactDetector", 4000),
+        (["detector=ldl"], "ArtifactDetector", 4000),
+        ([], "LDLDetector", 4000),
+    ],
+)
+def test_finetuned_weights_are_judged_by_the_settings_of_their_training(
+    tmp_path, monkeypatch, given, trained, expected
+):
+    said = {"name": trained, "threshold": 0.7, "min_area": 200}
+    state = {"a": torch.zeros(1)}
+    write_state(tmp_path / "w.pth", {"params": state}, {"detector": json.dumps(said)})
+    overrides = SimpleNamespace(overrides=SimpleNamespace(task=given))
+    monkeypatch.setattr(HydraConfig, "get", lambda: overrides)
+    detector = {"_target_": "desra.detectors.ArtifactDetector", "threshold": 0.7, "min_area": 4000}
+    config = OmegaConf.create({"finetuned": str(tmp_path / "w.pth"), "detector": detector})
+    run.detect_as_trained(config)
+    assert config.detector.min_area == expected
+
+
+def test_a_lost_rank_is_one_line_with_how_to_go_on():
+    failures.watch([SimpleNamespace(poll=lambda: None), SimpleNamespace(poll=lambda: -9)])
+    error = RuntimeError("[gloo/transport/tcp/pair.cc:554] Connection closed by peer [127.0.0.1]")
+    message = failures.user_message(error)
+    failures.watch([])
+    assert message.startswith("rank 2 was lost (killed by signal 9)")
+    assert "ckpt_path=" in message
+    assert failures.error_code(error) == failures.SOME_FAILED
+
+
+def test_a_full_disk_and_a_place_that_is_none_are_lines():
+    full = OSError(errno.ENOSPC, "No space left on device", "out/a.png")
+    assert failures.user_message(full).startswith("out/a.png: No space left on device")
+    assert failures.error_code(full) == failures.SOME_FAILED
+    taken = FileExistsError(errno.EEXIST, "File exists", "out")
+    assert failures.user_message(taken) == "out: File exists; give another place"
+    assert failures.error_code(taken) == failures.USAGE_ERROR
+    assert failures.user_message(OSError("something else")) is None
+
+
+def test_one_cause_of_many_images_is_said_once(monkeypatch, capsys):
+    monkeypatch.setattr(failures, "_exit_code", 0)
+    lines = [f"{i}.png: the network gives NaN" for i in range(32)] + ["a.png: damaged"]
+    failures.report_failures(lines, "images not done")
+    assert capsys.readouterr().err == (
+        "images not done (33):\n"
+        "  32 images: the network gives NaN (0.png, 1.png, …)\n"
+        "  a.png: damaged\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("detector.treshold=0.5", "no such setting; did you mean detector.threshold"),
+        ("detector=dessra", "no such option; did you mean desra"),
+        ("iteratons=3", "no such setting; did you mean iterations"),
+        ("objective=a(", "not understood; quote the value"),
+        ("foo", "not understood; give settings as NAME=VALUE"),
+    ],
+)
+def test_typing_errors_are_one_line_with_the_nearest_names(override, message):
+    with initialize_config_dir(str(ROOT / "conf"), version_base=None):
+        error = raised(lambda: compose("train", overrides=["data.root=x", override]))
+    line = failures.hydra_message(error, ROOT / "conf", [override])
+    assert message in line
+    assert "\n" not in line
