@@ -4,7 +4,10 @@ import json
 import subprocess
 import sys
 
-from tests.conftest import ROOT
+from desra.images import write_png
+from models.generators import SRVGGNetCompact, write_generator
+from tests.conftest import ROOT, smooth_photo
+from tests.docs.commands import blocks
 
 
 def test_every_cell_runs_in_order(tmp_path):
@@ -17,3 +20,14 @@ def test_every_cell_runs_in_order(tmp_path):
         [sys.executable, str(script)], cwd=tmp_path, capture_output=True, text=True, check=False
     )
     assert run.returncode == 0, run.stderr
+
+
+def test_the_lines_of_the_readme_run(tmp_path, monkeypatch):
+    write_png(tmp_path / "photo.png", smooth_photo(0, 40, 48))
+    for name in ("MSE", "GAN"):
+        write_generator(tmp_path / f"{name}.pth", SRVGGNetCompact(4, features=8, depth=2))
+    monkeypatch.chdir(tmp_path)
+    (code,) = blocks("README.md", "python")
+    names: dict = {}
+    exec(code, names)
+    assert names["mask"].shape == (160, 192)
