@@ -101,7 +101,8 @@ class Guard:
             nonlocal started
             if message["type"] == "http.response.start" and not started:
                 started = True
-                extra = list(_HEADERS)
+                own = {name for name, _ in message.get("headers", [])}
+                extra = [(name, value) for name, value in _HEADERS if name not in own]
                 if set_token is not None:
                     extra.append((b"set-cookie", _cookie(TOKEN_COOKIE, set_token).encode()))
                 message = {**message, "headers": [*message.get("headers", []), *extra]}

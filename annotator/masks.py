@@ -12,6 +12,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from annotator.finetuning import Finetuning
 from annotator.journal import Action, Conflict, Journal, Status, Step, Work
 from annotator.mask_files import LAYERS, MaskFiles
 from annotator.pictures import Recent, adjusted_distance, encode_png, stamp
@@ -50,6 +51,7 @@ class MaskTask:
         copies: how many annotators do each image.
         kinds: names of kinds of artifacts to choose from.
         lease_minutes: an image that nothing was done to for so long may go to another annotator.
+        finetune: overrides of train.py for the runs that the page starts.
 
     Raises:
         InputError: folders, images or settings that cannot be used.
@@ -76,6 +78,7 @@ class MaskTask:
         copies: int = 1,
         kinds: Sequence[str] = (),
         lease_minutes: float = 30,
+        finetune: Sequence[str] = (),
     ) -> None:
         if copies < 1:
             raise InputError(f"task.copies={copies}; give 1 or more")
@@ -85,6 +88,7 @@ class MaskTask:
         self.files = MaskFiles(self.root, self.output_dir, labels, labelme, coco, copies)
         self.detector, self.copies, self.kinds = detector, copies, list(kinds)
         self.lease_seconds = 60 * lease_minutes
+        self.finetuning = Finetuning(self.root, self.output_dir, finetune)
         self._distances: Recent[bytes] = Recent(12)
         self._masks: Recent[tuple[int, NDArray[np.bool_]]] = Recent(64)
         self._lock = threading.RLock()
@@ -115,6 +119,7 @@ class MaskTask:
 
     def stop(self) -> None:
         """End what runs beside."""
+        self.finetuning.stop()
         self._stop.set()
         if self._ordering is not None:
             self._ordering.join()

@@ -55,10 +55,10 @@ def annotate(config: DictConfig) -> None:
 
 
 def _routes(name: str) -> list[Any]:
-    from annotator import ground_truth_routes, mask_routes, study_routes
+    from annotator import finetuning, ground_truth_routes, mask_routes, study_routes
 
     return {
-        "masks": [mask_routes.routes],
+        "masks": [mask_routes.routes, finetuning.routes],
         "ground_truth": [ground_truth_routes.routes],
         "study": [study_routes.routes],
     }[name]

@@ -224,6 +224,7 @@ function build() {
     readout: make("span", { class: "readout", "aria-hidden": "true" }),
     zoom: make("output", { class: "zoom", "aria-label": "Zoom" }),
     saved: make("span", { class: "saved", role: "status", text: "Saved" }),
+    training: make("p", { class: "training", role: "status" }),
     done: make("b", { text: "0" }), share: make("b", { text: "" }),
     size: make("input", { type: "range", min: 1, max: 400, value: drawing.size, "aria-label": "Size of the brush", oninput: (event) => sizeBrush(Number(event.target.value)) }),
     sizeText: make("output", { text: `${drawing.size} px` }),
@@ -250,7 +251,9 @@ function build() {
     make("div", { class: "ends" },
       make("button", { class: "primary", onclick: () => finish("done") }, "Done, next ", make("kbd", { text: "Enter" })),
       make("button", { onclick: () => finish("skipped") }, "Skip ", make("kbd", { text: "PgDn" })),
-      make("button", { onclick: back }, "Back ", make("kbd", { text: "PgUp" }))));
+      make("button", { onclick: back }, "Back ", make("kbd", { text: "PgUp" })),
+      session.manages ? make("button", { class: "finetune", onclick: finetune, text: "Finetune on what is labelled" }) : null,
+      parts.training));
   byId("middle").append(make("div", { class: "area" }, parts.panes, parts.minimap, parts.message), parts.panel);
   byId("status").append(parts.readout, parts.legend, make("span", { class: "spring" }), parts.saved, make("span", { class: "divider" }), make("span", { class: "who", text: session.name }), ...zoomButtons());
   selectMode = segments(modes, MODES.map((mode) => (mode.value === "single" ? { ...mode, title: "One view" } : mode)), stage.mode, setMode);
@@ -268,10 +271,29 @@ function build() {
   buildHelp(HELP);
 }
 
+/** Start a run of train.py on what is labelled, and say how it goes. */
+async function finetune() {
+  await allSaved();
+  try { await ask("finetune", {}); } catch (error) { toast(error.message); }
+  followTraining();
+}
+
+let trainingTimer = 0;
+async function followTraining() {
+  clearTimeout(trainingTimer);
+  const { state, line, page: address } = await ask("finetune");
+  const text = { idle: "", running: "Finetuning: ", failed: "Finetuning failed: ", done: "" }[state];
+  parts.training.dataset.state = state;
+  parts.training.replaceChildren(state === "done"
+    ? make("a", { href: address, target: "_blank", text: "Finetuned: open the page of the run" }) : `${text}${line ?? ""}`);
+  if (state === "running") trainingTimer = setTimeout(() => followTraining().catch(() => {}), 2000);
+}
+
 async function start() {
   await enter();
   session.count = 0;
   build();
+  if (session.manages) followTraining().catch(() => {});
   const wanted = decodeURIComponent(location.hash.slice(1));
   if (wanted) {
     const found = (await ask("items")).find(([, name]) => name === wanted);
