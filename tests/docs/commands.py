@@ -14,7 +14,7 @@ from hydra.core.global_hydra import GlobalHydra
 from cli import failures
 
 ROOT = Path(__file__).resolve().parents[2]
-_BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+_BLOCK = re.compile(r"^ *```(\w*)\n(.*?)^ *```", re.MULTILINE | re.DOTALL)
 
 
 def blocks(page: str | Path, language: str = "") -> list[str]:
@@ -26,7 +26,7 @@ def blocks(page: str | Path, language: str = "") -> list[str]:
 def commands(page: str | Path) -> list[str]:
     """Lines of a page's plain blocks that run an entry point; continued lines are joined."""
     lines = "".join(blocks(page)).replace("\\\n", " ").splitlines()
-    shown = (re.sub(r"\s{2,}#.*", "", line).strip() for line in lines)
+    shown = (re.sub(r"\s{2,}#.*", "", line.strip()) for line in lines)
     return [line for line in shown if re.match(r"(python \w+\.py|desra) ", line)]
 
 
