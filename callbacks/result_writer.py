@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import logging
+import signal
+import threading
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from types import FrameType
+from typing import Any, NoReturn
 
 from lightning import Callback, LightningModule, Trainer
 
@@ -44,7 +47,13 @@ class ResultWriter(Callback):
         return [str(row["error"]) for row in self.rows if row.get("error")]
 
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Start the writing threads."""
+        """Start the writing threads, and let SIGTERM end the run.
+
+        Lightning notes the signal and goes on: where it has ended the reading processes, too, the
+        run would wait for them for ever. Every image is whole or not there, so it can end at once.
+        """
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, _end)
         self._pool = ThreadPoolExecutor(self.threads, thread_name_prefix="write")
 
     def on_predict_batch_end(
@@ -109,3 +118,7 @@ class ResultWriter(Callback):
                 key,
                 moved[0],
             )
+
+
+def _end(number: int, _frame: FrameType | None) -> NoReturn:
+    raise SystemExit(128 + number)

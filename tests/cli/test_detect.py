@@ -91,8 +91,9 @@ def test_broken_images_are_listed_and_the_rest_is_done(make_pairs, run_script, t
 WORDS = ("empty", "damaged", "partner", "MSE-SR is 60x50", "window")
 
 
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_stopped_at_any_moment_it_goes_on_and_ends_with_the_same_bytes(
-    make_pairs, run_script, tmp_path
+    number, make_pairs, run_script, tmp_path
 ):
     pairs = make_pairs(10)
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"
@@ -103,13 +104,15 @@ def test_stopped_at_any_moment_it_goes_on_and_ends_with_the_same_bytes(
         *roots(pairs),
         f"output_dir={stopped}",
         *SETTINGS,
+        "data.num_workers=1",
     ]
-    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    # As a terminal or a scheduler does: the reading processes are stopped, too.
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL, start_new_session=True)
     records = stopped / ".desra" / "detect"
     while process.poll() is None and len(list(records.rglob("*.json"))) < 3:
         time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    os.killpg(process.pid, number)
+    assert process.wait() in (-signal.SIGKILL, 128 + signal.SIGTERM)
     left = {path: path.stat().st_ino for path in records.rglob("[!.]*.json")}
     assert left
     for path in (stopped / "DeSRA-Mask").rglob("[!.]*.png"):
