@@ -3,7 +3,7 @@
 import hydra
 from omegaconf import DictConfig
 
-from cli.run import entry_point, launch, refuse_unused_detector, run_over_images
+from cli.run import entry_point, launch, refuse_unused_detector, run_over_images, run_task
 
 
 @hydra.main(version_base=None, config_path="conf", config_name="evaluate")
@@ -11,7 +11,8 @@ from cli.run import entry_point, launch, refuse_unused_detector, run_over_images
 def main(config: DictConfig) -> float | None:
     """Returns the figure that a sweep optimises, named by ``objective``."""
     refuse_unused_detector()
-    return run_over_images(config).summary.get(config.objective)
+    run = run_over_images if "data" in config else run_task
+    return run(config).summary.get(config.objective)
 
 
 if __name__ == "__main__":

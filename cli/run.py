@@ -216,6 +216,18 @@ def detect_as_trained(config: DictConfig) -> None:
             config.detector[name] = value
 
 
+def run_task(config: DictConfig) -> Any:
+    """Run ``config.task``, which finds its files itself; what it could not do is listed.
+
+    Returns the task. Such a task has ``run() -> list[str]`` and ``summary``.
+    """
+    from hydra.utils import instantiate
+
+    task = instantiate(config.task)
+    report_failures(task.run())
+    return task
+
+
 def refuse_output_in_input(output_dir: Path, roots: Mapping[str, Path]) -> None:
     """Raise InputError where the next run would take this one's output for its input."""
     from desra.errors import InputError
