@@ -10,7 +10,10 @@ from desra.images import read_rgb
 from models.generators import RCAN, RRDBNet
 from tasks.enhance import Enhance, upright
 
-NETWORKS = {"first": RCAN(features=8, groups=1, blocks=1, squeeze=4), "large": RRDBNet(features=8, blocks=1)}  # fmt: skip
+NETWORKS = {
+    "first": RCAN(features=8, groups=1, blocks=1, squeeze=4),
+    "large": RRDBNet(features=8, blocks=1),
+}
 
 
 def photo(path, side=(20, 30), orientation=1):
