@@ -183,6 +183,8 @@ def overrides_of(run: str, files: Path) -> list[str]:
         given += ["data.val_list=null"] if config.data.val_list else []  # the sample's
     if "artifact_validation" in config.callbacks:
         given.append("callbacks.artifact_validation.lpips=null")
+    if "alignment_check" in config.callbacks:
+        given.append("callbacks.alignment_check.least_psnr=null")  # GAN-SR is of another generator
     if config.generator_weights is None:
         kind = str(config.model.generator._target_).rpartition(".")[2]
         given += [f"model.generator.{size}" for size in TINY_NETWORKS[kind]]
