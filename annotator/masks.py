@@ -12,6 +12,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from annotator.agreement_table import AgreementTable
 from annotator.finetuning import Finetuning
 from annotator.journal import Action, Conflict, Journal, Status, Step, Work
 from annotator.mask_files import LAYERS, MaskFiles
@@ -92,6 +93,7 @@ class MaskTask:
         self._distances: Recent[bytes] = Recent(12)
         self._masks: Recent[tuple[int, NDArray[np.bool_]]] = Recent(64)
         self._lock = threading.RLock()
+        self._agreement = AgreementTable(self.output_dir)
         self._order, self._list, self._others = order, images, others
         self._stop = threading.Event()
         self._ordering: threading.Thread | None = None
@@ -355,12 +357,17 @@ class MaskTask:
         if votes and not several:
             self.files.write_scores(item.key, mask, votes)
 
+    def _done(self, item: Item) -> list[Work]:
+        return self.journal.works("item = ? AND status = 'done' AND repeat = 0", item.id)
+
     def _export_majority(self, item: Item) -> None:
-        works = self.journal.works("item = ? AND status = 'done' AND repeat = 0", item.id)
+        works = self._done(item)
         if len(works) < self.copies:
             return
         image = self.files.images[item.key]
-        mask = majority_mask(np.stack([self._mask(work) for work in works]))
+        masks = np.stack([self._mask(work) for work in works])
+        mask = majority_mask(masks)
+        self._agreement.add(item.key, masks, image.paths.get("mask"))
         votes = self.journal.votes(item)
         self.files.write_mask(image, mask, votes)
         if votes:

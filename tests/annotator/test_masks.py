@@ -218,6 +218,9 @@ def test_several_annotators_give_a_majority(serve, artifact_set):
         page.finish(item)
     expected = mask_of(item) | pixels(item, 0, 5, 10, 20)
     assert np.array_equal(read_mask_image(artifact_set / "GT-Mask/one.png"), expected)
+    (row,) = csv.DictReader((artifact_set / "annotations/agreement.csv").open())
+    assert (row["image"], row["annotators"]) == ("one", "3")
+    assert 0.8 < float(row["iou"]) < 1
     own = read_mask_image(artifact_set / "annotations/ben/GT-Mask/one.png")
     assert np.array_equal(own, mask_of(item) ^ pixels(item, *strokes[1]))
 
