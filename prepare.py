@@ -1,4 +1,4 @@
-"""Prepare images: enhance, select patches, regroup, degrade. See ``--help``."""
+"""Prepare images: versions of photos, enhanced by networks. See ``--help``."""
 
 import hydra
 from omegaconf import DictConfig
