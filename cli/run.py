@@ -186,6 +186,7 @@ def run_over_images(config: DictConfig, **settings: Any) -> Any:
         log_run(loggers, config, task.summary)
         log.info("%s", closing_line(task.output_dir, task.summary, len(writer.failures)))
     report_failures(writer.failures, "images not done")
+    fail(getattr(task, "exit_code", 0))  # of a gate that stays closed
     return task
 
 
