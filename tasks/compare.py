@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import combinations
@@ -11,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from lightning.pytorch.utilities import rank_zero_only
 from rich.console import Console
 from rich.table import Table
 from torch import nn
@@ -21,13 +23,14 @@ from desra.errors import InputError
 from desra.files import write_text
 from desra.image_task import Result
 from desra.ledger import Row
-from desra.metrics.detail import Backbone, region_psnr
+from desra.metrics.detail import BACKBONES, Backbone, RegionLPIPS, region_psnr
 from desra.regions import count_regions
 from desra.segmenters import Segmenter
 from models.generators import load_generator
 from models.upscaler import Upscaler
-from tasks.finetuned import _load_lpips
 from tasks.versions import Versions, VersionsTask, plane
+
+log = logging.getLogger(__name__)
 
 TITLE = "Versions side by side"
 
@@ -61,8 +64,12 @@ class VersionComparison(VersionsTask):
         if isinstance(versions, str) or len(versions) < 2:
             raise InputError("weights: give two versions or more, as 'weights=[A,B,C]'")
         super().__init__(versions, detector, segmenter, output_dir, mse, load, names, **upscaler)
-        self.lpips, self.lpips_missing = _load_lpips(lpips)
-        self.settings["lpips"] = self.lpips and self.lpips.backbone
+        if lpips is not None and lpips not in BACKBONES:
+            raise InputError(f"lpips={lpips}: give {', '.join(BACKBONES)} or null")
+        self.backbone = lpips
+        self.lpips: RegionLPIPS | None = None
+        self.lpips_missing: str | None = None
+        self.settings["lpips"] = lpips
         self.pairs = list(combinations(self.names, 2))
         pairs = [*self.pairs, *((name, "HR") for name in self.names)]
         self.columns = (
@@ -73,8 +80,18 @@ class VersionComparison(VersionsTask):
             *("seconds", "error"),
         )
 
+    def setup(self, stage: str) -> None:
+        """Load what the metrics need; without LPIPS's weights it is left out, and that is said."""
+        super().setup(stage)
+        if self.backbone is not None:
+            try:
+                self.lpips = RegionLPIPS(self.backbone)
+            except InputError as error:
+                self.lpips_missing = f"left out: {error}"
+                rank_zero_only(log.warning)("without LPIPS: %s", error)
+
     def examine(self, result: Result, versions: Versions) -> None:
-        """The figures of an image, and its page."""
+        """The metrics of an image, and its page."""
         row: Row = {}
         batches = dict(zip(self.names, map(self.batch, versions.images), strict=True))
         for name, found in zip(self.names, versions.found, strict=True):
@@ -181,7 +198,7 @@ class VersionComparison(VersionsTask):
         """Print two tables; only now is the progress bar gone."""
         if not self.summary:  # another rank has them
             return
-        self.say_reference([self.summary])
+        self.say_reference()
         console = Console()
         table = Table(
             "version", "artifact share", "regions", "PSNR to HR", "LPIPS to HR", title=TITLE

@@ -1,5 +1,5 @@
-"""What the tasks over several versions of each image share: reading or making them, and detecting
-in each."""
+"""Base of the tasks over several versions of each image: reading or making them, and detecting in
+each."""
 
 from __future__ import annotations
 
