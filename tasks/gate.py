@@ -113,8 +113,9 @@ class Gate(VersionsTask):
         rim = self.detector.rim
         inside = [mask[..., rim:-rim, rim:-rim] if rim else mask for mask in masks]
         shares = [mask.double().mean().item() for mask in masks]
-        added = int(added_regions(*inside)[0].sum())
-        removed = int(removed_regions(*inside)[0].sum())
+        before, after = inside
+        added = int(added_regions(before, after)[0].sum())
+        removed = int(removed_regions(before, after)[0].sum())
         old, new = map(self.batch, versions.images)
         psnr = region_psnr(new, old, ~(masks[0] | masks[1])).item()
         result.row = {

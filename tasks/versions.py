@@ -105,14 +105,14 @@ class VersionsTask(LightningModule):
             if name not in self.folders
         }
         self.upscalers = nn.ModuleList(module for module in made.values() if module is not None)
-        self._upscaler_of = dict(zip(made, self.upscalers, strict=True))
+        self._upscaler_of = made  # the same modules by name
         scales = {name: module.scale for name, module in made.items() if module is not None}
         if len(set(scales.values())) > 1:
             said = ", ".join(f"{name} ×{scale}" for name, scale in scales.items())
             raise InputError(f"versions of different scales: {said}; give those of one scale")
         self.detector, self.segmenter, self.mse = detector, segmenter, mse
         self.output_dir = Path(output_dir)
-        self.settings = {
+        self.settings: dict[str, Any] = {
             "versions": {
                 name: module.settings if module is not None else str(versions[index])
                 for index, (name, module) in enumerate(
@@ -180,7 +180,7 @@ class VersionsTask(LightningModule):
             images.append(made.upscale_image(lr) if made else read[f"version {name}"])
         height, width = images[0].shape[:2]
         mse_sr = read.get("mse_sr")
-        if mse_sr is None and self.mse is not None:
+        if mse_sr is None and isinstance(self.mse, Upscaler):
             mse_sr = self.mse.upscale_image(lr)
         if mse_sr is None:
             mse_sr, self._enlarged = resize_lanczos(lr, height, width), True
