@@ -19,7 +19,7 @@ from tests.docs.commands import ROOT, blocks, commands, run_command
 
 PAGES = (
     *("README.md", "docs/detect.md", "docs/evaluate.md", "docs/calibrate.md", "docs/upscale.md"),
-    *("docs/finetune.md", "docs/add-your-own.md"),
+    *("docs/finetune.md", "docs/add-your-own.md", "docs/share.md"),
 )
 SIDE = 96
 ALIGNED = "callbacks.alignment_check.least_psnr=null"
@@ -51,6 +51,9 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         write_png(tmp_path / "photos" / name, small)
         write_png(tmp_path / "clean_photos" / name, photo)
         write_png(tmp_path / "labels" / name, np.full((SIDE, SIDE), 4, np.uint8))
+    for index in range(5):
+        small = smooth_photo(index, 24, 24)
+        write_png(tmp_path / "photos_of_five" / f"{index}.png", small)
     torch.manual_seed(0)
     for name in ("GAN", "GAN_desra", "MSE"):
         write_generator(tmp_path / f"{name}.pth", RRDBNet(features=8, blocks=1, growth=8))
