@@ -83,6 +83,7 @@ class LPIPSDetector(_FeatureDetector):
         threshold: a pixel of a higher distance is a candidate.
         min_area: see `Detector`.
         backbone: ``"alex"``, ``"squeeze"`` or ``"vgg"``; fetched on first use.
+        weights: torchvision's file of the backbone; None to fetch it.
 
     Raises:
         InputError: a setting that cannot be used; in `prepare`, weights that cannot be had.
@@ -91,9 +92,14 @@ class LPIPSDetector(_FeatureDetector):
     middle = 0.5
 
     def __init__(
-        self, threshold: float = 0.5, min_area: float = 4000, backbone: Backbone = "alex"
+        self,
+        threshold: float = 0.5,
+        min_area: float = 4000,
+        backbone: Backbone = "alex",
+        weights: str | None = None,
     ) -> None:
         super().__init__(threshold, min_area)
+        self.weights = weights
         if backbone not in get_args(Backbone):
             raise InputError(f"backbone={backbone}: give one of {', '.join(get_args(Backbone))}")
         self.backbone = backbone
@@ -105,7 +111,7 @@ class LPIPSDetector(_FeatureDetector):
 
     def build(self) -> nn.Module:
         """torchmetrics' network: the backbone of torchvision, the weights of the release."""
-        _fetch(self.backbone, "lpips")
+        _fetch(self.backbone, "lpips", self.weights)
         from torchmetrics.image import LearnedPerceptualImagePatchSimilarity
 
         network = LearnedPerceptualImagePatchSimilarity(self.backbone, normalize=True).net
@@ -128,6 +134,7 @@ class DISTSDetector(_FeatureDetector):
         threshold: a pixel of a higher DISTS, 0 to 1, is a candidate.
         min_area: see `Detector`.
         window_size: side of the window in pixels, an odd multiple of 16.
+        weights: torchvision's file of VGG16; None to fetch it.
 
     Raises:
         InputError: a setting that cannot be used; in `prepare`, weights that cannot be had.
@@ -136,9 +143,14 @@ class DISTSDetector(_FeatureDetector):
     middle = 0.3
 
     def __init__(
-        self, threshold: float = 0.3, min_area: float = 4000, window_size: int = 48
+        self,
+        threshold: float = 0.3,
+        min_area: float = 4000,
+        window_size: int = 48,
+        weights: str | None = None,
     ) -> None:
         super().__init__(threshold, min_area)
+        self.weights = weights
         if window_size < 1 or window_size % 32 != 16:
             raise InputError(f"window_size={window_size}; give 16, 48, 80, … pixels")
         self.window_size = window_size
@@ -150,7 +162,7 @@ class DISTSDetector(_FeatureDetector):
 
     def build(self) -> nn.Module:
         """torchmetrics' network: VGG16 of torchvision, the weights of the release."""
-        _fetch("vgg", "dists")
+        _fetch("vgg", "dists", self.weights)
         from torchmetrics.functional.image.dists import DISTSNetwork
 
         return DISTSNetwork()
@@ -210,8 +222,9 @@ def _similarities(x: Tensor, y: Tensor, size: int, cells: int) -> tuple[Tensor, 
     return texture, (2 * covariance + _STABILITY) / (variances.clamp_min(0) + _STABILITY)
 
 
-def _fetch(backbone: Backbone, name: str) -> None:
+def _fetch(backbone: Backbone, name: str, file: str | None) -> None:
     try:
-        fetch_backbone(backbone)
+        fetch_backbone(backbone, file)
     except InputError as error:
-        raise InputError(f"detector={name}: {error}; or choose another detector") from error
+        hint = "or give detector.weights=FILE, or choose another detector"
+        raise InputError(f"detector={name}: {error}; {hint}") from error

@@ -5,6 +5,7 @@ Both compare 8-bit images, as they are written to files.
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,6 +15,7 @@ from torchvision.models import AlexNet_Weights, SqueezeNet1_1_Weights, VGG16_Wei
 
 from desra.download import fetch
 from desra.errors import InputError
+from desra.files import link_or_copy
 
 HIGHEST_PSNR = 58.92
 """PSNR in dB of two 8-bit images that differ by no more than rounding does, 1/12 of a squared
@@ -104,13 +106,28 @@ class RegionLPIPS(nn.Module):
         return torch.where(shares > 0, torch.stack(distances) / shares, torch.nan)
 
 
-def fetch_backbone(backbone: Backbone) -> Path:
+def fetch_backbone(backbone: Backbone, file: str | Path | None = None) -> Path:
     """Have a backbone's ImageNet weights where torchvision looks for them.
 
+    Args:
+        backbone: which.
+        file: torchvision's file, for a machine without a network; None to download it.
+
     Raises:
-        InputError: they are not there and cannot be downloaded.
+        InputError: they are not there and cannot be downloaded, or the file is another.
     """
     url = BACKBONES[backbone].url
     path = Path(torch.hub.get_dir(), "checkpoints", url.rpartition("/")[2])
     # torchvision's file names end in the first digits of their SHA-256
-    return fetch(url, path, sha256=path.stem.rpartition("-")[2])
+    digits = path.stem.rpartition("-")[2]
+    if file is None:
+        return fetch(url, path, sha256=digits)
+    try:
+        with open(file, "rb") as stream:
+            digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        raise InputError(f"{file}: {error.strerror}; give torchvision's {path.name}") from error
+    if not digest.startswith(digits):
+        raise InputError(f"{file}: its SHA-256 does not begin with {digits}; give {path.name}")
+    link_or_copy(file, path)
+    return path

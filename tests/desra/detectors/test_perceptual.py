@@ -1,6 +1,8 @@
 """LPIPS and DISTS with backbones of random weights: what is tested is how they are used."""
 
+import hashlib
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -12,6 +14,7 @@ from torchvision.models import alexnet, vgg
 
 from desra.detectors import DISTSDetector, LPIPSDetector, perceptual
 from desra.errors import InputError
+from desra.metrics import detail
 
 from .pairs import pair, planes
 
@@ -31,7 +34,7 @@ def backbones():
 @pytest.fixture(autouse=True)
 def _random_backbones(backbones, monkeypatch):
     network, truncated = backbones
-    monkeypatch.setattr(perceptual, "fetch_backbone", lambda _: Path())
+    monkeypatch.setattr(perceptual, "fetch_backbone", lambda *_: Path())
     monkeypatch.setattr("torchvision.models.alexnet", lambda **_: network)
     monkeypatch.setattr(
         "torchmetrics.functional.image.dists.vgg16", lambda **_: truncated, raising=True
@@ -111,9 +114,26 @@ def test_what_cannot_be_used_is_refused(monkeypatch):
     with pytest.raises(InputError, match="50x63; DISTSDetector needs 64 pixels"):
         DISTSDetector()(*(image[..., :63, :50] for image in batch(64, 64)))
 
-    def refuse(_: str) -> Path:
+    def refuse(*_: str | None) -> Path:
         raise InputError("alexnet.pth cannot be downloaded; put it at there")
 
     monkeypatch.setattr(perceptual, "fetch_backbone", refuse)
     with pytest.raises(InputError, match=r"detector=lpips: alexnet.*or choose another detector"):
         LPIPSDetector().prepare()
+
+
+def test_a_backbone_comes_from_a_file_where_there_is_no_network(tmp_path, monkeypatch):
+    weights = tmp_path / "mine.pth"
+    weights.write_bytes(b"weights of AlexNet")
+    digits = hashlib.sha256(b"weights of AlexNet").hexdigest()[:8]
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
+    known = SimpleNamespace(url=f"https://elsewhere/alexnet-{digits}.pth")
+    monkeypatch.setitem(detail.BACKBONES, "alex", known)
+    path = detail.fetch_backbone("alex", weights)
+    assert path == tmp_path / "hub" / "checkpoints" / f"alexnet-{digits}.pth"
+    assert path.read_bytes() == weights.read_bytes()
+    weights.write_bytes(b"something else")
+    with pytest.raises(InputError, match=f"does not begin with {digits}; give alexnet-{digits}"):
+        detail.fetch_backbone("alex", weights)
+    with pytest.raises(InputError, match="No such file or directory; give torchvision's"):
+        detail.fetch_backbone("alex", tmp_path / "nowhere.pth")
