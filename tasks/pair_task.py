@@ -80,6 +80,11 @@ class PairTask(LightningModule, Generic[Found]):
         gan: Upscaler | None = None,
     ) -> None:
         super().__init__()
+        if mse is not None and gan is not None and mse.scale != gan.scale:
+            raise InputError(
+                f"mse_weights upscale ×{mse.scale}, gan_weights ×{gan.scale}: two upscalings of one "
+                "image are compared; give networks of one scale"
+            )
         self.detector, self.segmenter, self.rim = detector, segmenter, detector.rim
         made = {"mse_sr": mse, "gan_sr": gan}
         self.upscalers = nn.ModuleDict({role: net for role, net in made.items() if net is not None})

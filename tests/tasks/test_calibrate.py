@@ -13,6 +13,8 @@ from desra.errors import InputError
 from desra.images import write_png
 from desra.segmenters import LabelFolder, NoSegmenter
 from desra.semantics import ADE20K_CLASSES, adjustment_weights
+from models.generators import SRVGGNetCompact
+from models.upscaler import Upscaler
 from tasks.calibrate import CalibrationTask
 from tests.reference import plain_detection
 from tests.tasks.image_tasks import run_task, upscalings
@@ -126,6 +128,12 @@ def test_settings_that_cannot_be_used(tmp_path):
         CalibrationTask(ArtifactDetector(), NoSegmenter(), tmp_path)
     with pytest.raises(InputError, match="percentile=0"):
         CalibrationTask(ArtifactDetector(), labels, tmp_path, percentile=0)
+
+
+def test_upscalings_of_two_scales_are_refused(tmp_path):
+    mse, gan = (Upscaler(SRVGGNetCompact(scale, features=4, depth=1)) for scale in (2, 4))
+    with pytest.raises(InputError, match="mse_weights upscale ×2, gan_weights ×4"):
+        CalibrationTask(ArtifactDetector(), NoSegmenter(), tmp_path, mse=mse, gan=gan)
 
 
 def test_two_processes_make_the_table_of_one(pairs, run_script, tmp_path):
