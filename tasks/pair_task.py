@@ -82,8 +82,8 @@ class PairTask(LightningModule, Generic[Found]):
         super().__init__()
         if mse is not None and gan is not None and mse.scale != gan.scale:
             raise InputError(
-                f"mse_weights upscale ×{mse.scale}, gan_weights ×{gan.scale}: two upscalings of one "
-                "image are compared; give networks of one scale"
+                f"mse_weights upscale ×{mse.scale}, gan_weights ×{gan.scale}: upscalings of one "
+                "size are compared; give networks of one scale"
             )
         self.detector, self.segmenter, self.rim = detector, segmenter, detector.rim
         made = {"mse_sr": mse, "gan_sr": gan}

@@ -133,7 +133,7 @@ def test_settings_that_cannot_be_used(tmp_path):
 def test_upscalings_of_two_scales_are_refused(tmp_path):
     mse, gan = (Upscaler(SRVGGNetCompact(scale, features=4, depth=1)) for scale in (2, 4))
     with pytest.raises(InputError, match="mse_weights upscale ×2, gan_weights ×4"):
-        CalibrationTask(ArtifactDetector(), NoSegmenter(), tmp_path, mse=mse, gan=gan)
+        CalibrationTask(ArtifactDetector(), LabelFolder(tmp_path), tmp_path, mse=mse, gan=gan)
 
 
 def test_two_processes_make_the_table_of_one(pairs, run_script, tmp_path):
