@@ -451,7 +451,7 @@ def test_refuses_settings_that_cannot_be(root, options, said):
 
 
 def test_the_config_composes(root):
-    importlib.import_module("entry")  # its resolvers
+    importlib.import_module("cli.resolvers")  # its resolvers
     with initialize(version_base=None, config_path="../../conf"):
         config = compose(
             overrides=["+data=desra_artifacts", f"data.root={root}", "data.gt_crop=32"]

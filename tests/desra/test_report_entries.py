@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from desra.files import TEMPORARY_PREFIX
+from desra.leftovers import TEMPORARY_PREFIX
 from desra.report import link_views, write_entry, write_regions, write_views
 from desra.report.entries import file_name
 

@@ -92,8 +92,10 @@ def test_bootstrap_intervals_cover_the_truth_in_95_percent_of_2000_runs():
         wins = crowd(generator, truth, 20, 6)
         _, low, high = bradley_terry_intervals(wins, replicates=200, seed=run)
         inside += (low <= truth) & (truth <= high)
-    assert (inside / 2000 >= 0.94).all()
-    assert (inside / 2000 <= 0.96).all()
+    assert abs(inside.mean() / 2000 - 0.95) <= 0.01
+    # Of one score 2000 runs tell the share to half a point (standard error); three scores are three
+    # draws of it.
+    assert (abs(inside / 2000 - 0.95) <= 0.015).all()
 
 
 def test_intervals_depend_on_the_seed_alone():
