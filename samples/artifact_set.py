@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from datamodules.degradations import BlurKernels, Degradation, Resize, Round
+from desra.errors import InputError
 from desra.files import atomic_path, find_images, write_text
 from desra.images import read_rgb, to_tensor, to_uint8, write_png
 from desra.masks import read_mask_image
@@ -112,7 +113,7 @@ def write_set(candidates: Path, detected: Path, output_dir: Path, more: int = 0)
         more: see `chosen_keys`.
 
     Raises:
-        InputError: an image cannot be read or written.
+        InputError: an image cannot be read or written, or no crop to validate on has artifacts.
     """
     for photo, keys in chosen_keys(detected / "artifacts.csv", more).items():
         root = output_dir / ("test" if photo.side == "test" else "artifacts")
@@ -128,7 +129,12 @@ def write_set(candidates: Path, detected: Path, output_dir: Path, more: int = 0)
             mask = read_mask_image(detected / "DeSRA-Mask" / f"{key}.png")
             write_png(root / "DeSRA-Mask" / f"{key}.png", mask, compression=9)
             write_png(root / "GT-Mask" / f"{key}.png", label, compression=9)
-    keys = sorted(path.stem for path in (output_dir / "artifacts/HR").iterdir())
+    keys = sorted(path.stem for path in (output_dir / "artifacts/HR").glob("*.webp"))
+    if not keys:
+        raise InputError(
+            "no crop of a photo to validate on has artifacts; give more --candidates, or train the "
+            "MSE partner for longer"
+        )
     write_text(output_dir / "val.txt", "".join(f"{key}\n" for key in keys))
 
 

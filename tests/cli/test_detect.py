@@ -184,7 +184,7 @@ def test_a_sweep_shares_distances_and_ends_with_one_table(make_pairs, run_script
 @pytest.mark.parametrize(
     ("overrides", "says"),
     [
-        ([], "MSE-SR: give either mse_root=DIR"),
+        ([], "no MSE-SR, GAN-SR: give mse_root=DIR (or mse_weights="),
         (["mse_root=missing", "gan_root=missing"], "missing: no such file or folder"),
         (["mse_root=.", "gan_root=.", "detector.window_size=10"], "window_size=10"),
     ],

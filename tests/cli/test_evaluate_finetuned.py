@@ -137,6 +137,12 @@ def test_two_processes_compare_each_image_once_and_list_what_is_broken(
     check_resume(arguments, run_script, tmp_path / "out", root)
 
 
+def mend(root: Path) -> None:
+    """Make the broken LR whole."""
+    smooth = read_rgb(root / "MSE-SR" / "set" / "4.png")
+    write_png(root / "LR" / "set" / "4.png", smooth[::4, ::4])
+
+
 def check_resume(
     arguments: list[str],
     run_script: Callable[..., subprocess.CompletedProcess],
@@ -146,7 +152,7 @@ def check_resume(
     """Once the broken image is mended, it alone is done; the figures are of all."""
     view = out / "page" / "views" / "set" / "0.js"
     written = view.stat().st_mtime_ns
-    (root / "LR" / "set" / "4.png").write_bytes((root / "LR" / "set" / "0.png").read_bytes())
+    mend(root)
     run = run_script(*arguments, "trainer=cpu")
     assert run.returncode == 0, run.stderr
     assert view.stat().st_mtime_ns == written
@@ -175,13 +181,13 @@ def test_wrong_use_is_one_line(
 def test_settings_that_select_nothing_are_one_line(
     root: Path, settings: dict[str, Any], message: str
 ) -> None:
-    (root / "LR" / "set" / "4.png").write_bytes((root / "LR" / "set" / "0.png").read_bytes())
+    mend(root)
     with pytest.raises(InputError, match=message):
         ImageFolders(ROLES, **{"root": root, "val_share": 0.1, "test_split": "val", **settings})
 
 
 def test_the_split_is_that_of_training(root: Path) -> None:
-    (root / "LR" / "set" / "4.png").write_bytes((root / "LR" / "set" / "0.png").read_bytes())
+    mend(root)
     settings = {"val_share": 0.4, "seed": 3}
     trained = DeSRAArtifacts(str(root), mask_required=False, check_alignment=False, **settings)
     trained.setup()

@@ -163,9 +163,8 @@ def test_the_photo_says_where_the_generator_went_wrong():
     hr = torch.from_numpy(smooth_photo(5, 96, 96)).permute(2, 0, 1)[None].float() / 255
     wrong = torch.zeros(1, 1, 96, 96, dtype=torch.bool)
     wrong[..., 30:60, 30:60] = True
-    gan_sr = hr + wrong * 0.3 * torch.rand(1, 1, 96, 96, generator=torch.Generator().manual_seed(0))
-    found = true_labels(hr, hr, gan_sr.clamp(0, 1))
-    assert found[wrong].float().mean() > 0.9
+    found = true_labels(hr, hr, torch.where(wrong, 1 - hr, hr))  # every edge the other way round
+    assert found[wrong].float().mean() > 0.6  # the rest is flat, or too near to grey to be seen
     assert not found[..., :18, :].any()
     assert not true_labels(hr, hr, hr).any()
 

@@ -170,7 +170,7 @@ def test_pixels_and_features_are_compared_with_the_sharpened_truth() -> None:
         assert torch.equal(module.perceptual.target, given.get("gt_sharp", given["gt"]))
         losses.append(trainer.callback_metrics)
         output = make_finetuner().generator(batch["lr"])
-        for name, pool in (("pixel", 1), ("layout", 2)):
+        for name, pool in (("pixel", 1), ("low_frequency", 2)):
             expected = PixelLoss(pool=pool)(output, given.get("gt_sharp", given["gt"]))
             torch.testing.assert_close(losses[-1][f"loss/{name}"], expected.detach())
     for name in ("artifact", "discriminator_real", "adversarial"):
