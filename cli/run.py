@@ -199,9 +199,10 @@ def detect_as_trained(config: DictConfig) -> None:
     from hydra.core.hydra_config import HydraConfig
 
     weights = config.get("finetuned")
-    hydra = HydraConfig.get()
-    given = [override.lstrip("+") for override in hydra.overrides.task]
-    if not isinstance(weights, str) or any(o.startswith(("detector.", "detector=")) for o in given):
+    if not isinstance(weights, str):
+        return
+    given = [override.lstrip("+") for override in HydraConfig.get().overrides.task]
+    if any(override.startswith(("detector.", "detector=")) for override in given):
         return
     from desra.checkpoints import read_checkpoint
     from models.generators import resolve_weights

@@ -107,6 +107,7 @@ RUN_ELSEWHERE = {
     "model=detector": "tests/models/test_detector_training.py",
     "experiment=learn_detector": "tests/models/test_detector_training.py",
     "data=injected_artifacts": "tests/models/test_detector_training.py",
+    "degradation@data.degradation=one_round": "conf/data/injected_artifacts.yaml",
 }
 
 RUNS = [
@@ -118,7 +119,11 @@ RUNS = [
     "model=mse data=paired_images callbacks=plain",
     "model=ldl data=hr_images degradation@data.degradation=realesrgan callbacks=plain "
     "objective=loss/generator",
-    *(f"experiment={name}" for name in options("experiment", "train")),
+    *(
+        run
+        for name in options("experiment", "train")
+        if (run := f"experiment={name}") not in RUN_ELSEWHERE
+    ),
     "experiment=pretrain_mse generator@model.generator=swinir",
     "experiment=pretrain_mse generator@model.generator=srvgg",
     "experiment=hggt_psnr model=hggt_rrdb generator_weights=null "

@@ -82,13 +82,13 @@ def images(output):
 def upscale(monkeypatch, capsys):
     """Runs the task of upscale.py in this process; gives the exit code and what stderr got."""
 
-    def run(*overrides):
+    def upscale(*overrides):
         monkeypatch.setattr(failures, "_exit_code", 0)
         config = compose_config(*overrides)
         run.run_over_images(config)
         return failures._exit_code, capsys.readouterr().err
 
-    return run
+    return upscale
 
 
 def compose_config(*overrides):
