@@ -72,8 +72,10 @@ def lower_bound(
     drawn = values[rng.integers(0, count, (resamples, count))]
     errors = drawn.std(axis=1, ddof=1) / np.sqrt(count)
     distances = drawn.mean(axis=1) - mean
-    with np.errstate(divide="ignore", invalid="ignore"):
-        ratios = np.where(errors > 0, distances / errors, np.sign(distances) * np.inf)
+    ratios = np.zeros(resamples)  # also where a sample without spread has the very mean
+    np.divide(distances, errors, out=ratios, where=errors > 0)
+    apart = (errors == 0) & (distances != 0)
+    ratios[apart] = np.copysign(np.inf, distances[apart])
     from scipy.stats import t
 
     widest = max(np.quantile(ratios, level, method="higher"), t.ppf(level, count - 1))

@@ -47,6 +47,13 @@ def test_no_spread_no_images():
         lower_bound([0.1, 0.2], 1.0)
 
 
+def test_a_resample_of_images_that_did_not_change_decides_nothing():
+    """Its mean is the mean and it has no spread: 0/0 made the bound NaN, which no limit allows."""
+    bound = lower_bound([1.0, -1.0] + [0.0] * 23)
+    assert bound.mean == 0
+    assert bound.lower < 0
+
+
 def test_the_same_seed_gives_the_same_bound():
     values = skewed(np.random.default_rng(3))
     assert lower_bound(values) == lower_bound(values)
