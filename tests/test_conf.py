@@ -107,7 +107,6 @@ RUN_ELSEWHERE = {
     "model=detector": "tests/models/test_detector_training.py",
     "experiment=learn_detector": "tests/models/test_detector_training.py",
     "data=injected_artifacts": "tests/models/test_detector_training.py",
-    "degradation@data.degradation=one_round": "conf/data/injected_artifacts.yaml",
 }
 
 RUNS = [
@@ -119,6 +118,7 @@ RUNS = [
     "model=mse data=paired_images callbacks=plain",
     "model=ldl data=hr_images degradation@data.degradation=realesrgan callbacks=plain "
     "objective=loss/generator",
+    "model=mse data=hr_images degradation@data.degradation=one_round callbacks=plain",
     *(
         run
         for name in options("experiment", "train")

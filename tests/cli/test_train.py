@@ -16,10 +16,13 @@ import torch
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
+from cli.help import options
 from models.discriminators import UNetDiscriminator
 from models.generators import RRDBNet, load_generator, write_generator
 
 ROOT = Path(__file__).parents[2]
+LDL = ("ldl", "hggt_ldl")
+"""Models with LDL's losses."""
 
 
 @pytest.fixture
@@ -136,13 +139,13 @@ def test_wrong_use_is_one_line(
     (tmp_path / "g.pth").write_bytes(b"<html>not found</html>")
     run = run_script("train.py", *arguments)
     assert run.returncode == 2
-    assert "Traceback" not in run.stderr
-    assert run.stderr.strip().splitlines()[-1] == (
-        f"error: {tmp_path}/g.pth: a web page; fetch or write it again"
-    )
+    *table, error = run.stderr.strip().splitlines()
+    assert error == f"error: {tmp_path}/g.pth: a web page; fetch or write it again"
+    assert table[0].strip() == "artifact set"
+    assert table[-1].startswith("└")  # and nothing between the table and the line
 
 
-@pytest.mark.parametrize("model", ["ldl", "mse", "realesrgan", "swinir"])
+@pytest.mark.parametrize("model", sorted({*options("model", "train")} - {"detector"}))
 def test_models_compose_and_build(model: str, arguments: list[str], tmp_path: Path) -> None:
     from hydra.utils import instantiate
 
@@ -150,6 +153,16 @@ def test_models_compose_and_build(model: str, arguments: list[str], tmp_path: Pa
         config = compose("train", [f"model={model}", *arguments])
     module = instantiate(config.model)
     assert module.generator.conv_first.weight.shape[0] == 8
-    assert (module.artifact is not None) == (model == "ldl")
+    assert (module.artifact is not None) == (model in LDL)
     assert (module.discriminator is None) == (model == "mse")
-    assert module.pixel.weight == (0.01 if model == "ldl" else 1.0)
+    assert module.pixel.weight == (0.01 if model in LDL else 1.0)
+
+
+@pytest.mark.parametrize(
+    "experiment", sorted({*options("experiment", "train")} - {"learn_detector"})
+)
+def test_experiments_compose(experiment: str) -> None:
+    with initialize_config_dir(str(ROOT / "conf"), version_base=None):
+        config = compose("train", [f"experiment={experiment}", "data.root=somewhere"])
+    assert config.model._target_ == "models.finetuner.GANFinetuner"
+    assert config.trainer.max_steps == config.iterations
