@@ -72,10 +72,9 @@ def lower_bound(
     drawn = values[rng.integers(0, count, (resamples, count))]
     errors = drawn.std(axis=1, ddof=1) / np.sqrt(count)
     distances = drawn.mean(axis=1) - mean
-    ratios = np.zeros(resamples)  # also where a sample without spread has the very mean
-    np.divide(distances, errors, out=ratios, where=errors > 0)
-    apart = (errors == 0) & (distances != 0)
-    ratios[apart] = np.copysign(np.inf, distances[apart])
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratios = distances / errors  # infinite for a sample without spread, NaN if it has the mean
+    ratios[np.isnan(ratios)] = 0
     from scipy.stats import t
 
     widest = max(np.quantile(ratios, level, method="higher"), t.ppf(level, count - 1))
