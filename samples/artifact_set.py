@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from itertools import chain
 from pathlib import Path
 
 import cv2
@@ -115,7 +116,14 @@ def write_set(candidates: Path, detected: Path, output_dir: Path, more: int = 0)
     Raises:
         InputError: an image cannot be read or written, or no crop to validate on has artifacts.
     """
-    for photo, keys in chosen_keys(detected / "artifacts.csv", more).items():
+    chosen = chosen_keys(detected / "artifacts.csv", more)
+    validated = sorted(chain(*(keys for photo, keys in chosen.items() if photo.side == "val")))
+    if not validated:
+        raise InputError(
+            "no crop of a photo to validate on has artifacts; give more --candidates, or train the "
+            "MSE partner for longer"
+        )
+    for photo, keys in chosen.items():
         root = output_dir / ("test" if photo.side == "test" else "artifacts")
         for key in keys:
             images = {"HR": read_rgb(candidates / "HR" / f"{key}.png")}
@@ -129,13 +137,7 @@ def write_set(candidates: Path, detected: Path, output_dir: Path, more: int = 0)
             mask = read_mask_image(detected / "DeSRA-Mask" / f"{key}.png")
             write_png(root / "DeSRA-Mask" / f"{key}.png", mask, compression=9)
             write_png(root / "GT-Mask" / f"{key}.png", label, compression=9)
-    keys = sorted(path.stem for path in (output_dir / "artifacts/HR").glob("*.webp"))
-    if not keys:
-        raise InputError(
-            "no crop of a photo to validate on has artifacts; give more --candidates, or train the "
-            "MSE partner for longer"
-        )
-    write_text(output_dir / "val.txt", "".join(f"{key}\n" for key in keys))
+    write_text(output_dir / "val.txt", "".join(f"{key}\n" for key in validated))
 
 
 def label_of(
