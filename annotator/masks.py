@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 
 from annotator.agreement_table import AgreementTable
 from annotator.finetuning import Finetuning
-from annotator.journal import Action, Conflict, Journal, Status, Step, Work
+from annotator.journal import Conflict, Journal, Status, Step, Work
 from annotator.mask_files import LAYERS, MaskFiles
 from annotator.pictures import Recent, adjusted_distance, encode_png, stamp
+from annotator.present_masks import PresentMasks
 from annotator.queueing import Order, queue_order
 from annotator.runs import decode_runs, encode_runs
 from annotator.store import Annotator, Item, Store
@@ -91,7 +92,6 @@ class MaskTask:
         self.lease_seconds = 60 * lease_minutes
         self.finetuning = Finetuning(self.root, self.output_dir, finetune)
         self._distances: Recent[bytes] = Recent(12)
-        self._masks: Recent[tuple[int, NDArray[np.bool_]]] = Recent(64)
         self._lock = threading.RLock()
         self._agreement = AgreementTable(self.output_dir)
         self._order, self._list, self._others = order, images, others
@@ -101,6 +101,7 @@ class MaskTask:
     def start(self, store: Store) -> None:
         """Take the database, say what there is to do, and begin to order the queue."""
         self.store, self.journal = store, Journal(store)
+        self._masks = PresentMasks(self.journal)
         order = queue_order(
             *(self._order, self.files.images, self.root, self._list, self._others),
             *(self.detector, self.output_dir),
@@ -277,10 +278,10 @@ class MaskTask:
             pixels = _bytes(runs) if runs else None
             if pixels is not None:
                 decode_runs(pixels, tuple(work.start["size"]))
-            before = self._mask(work)
+            before = self._masks.of(work)
             if self.journal.act(work, step, tool, detail, pixels):
-                self._keep(work, step, before, pixels)
-            self._export(item, annotator, self._mask(work))
+                self._masks.turned(work, step.version, before, pixels)
+            self._export(item, annotator, self._masks.of(work))
             return step.version
 
     def turn(
@@ -290,11 +291,11 @@ class MaskTask:
         with self._lock:
             self._lend(item, annotator)
             work = self._work(item, annotator)
-            before = self._mask(work)
+            before = self._masks.of(work)
             action = self.journal.turn(work, step, direction)
             if action is not None:
-                self._keep(work, step, before, action.pixels)
-            self._export(item, annotator, self._mask(work))
+                self._masks.turned(work, step.version, before, action.pixels)
+            self._export(item, annotator, self._masks.of(work))
             return step.version
 
     def finish(self, item: Item, annotator: Annotator, step: Step, status: Status) -> int:
@@ -304,7 +305,7 @@ class MaskTask:
             work = self._work(item, annotator)
             if self.journal.finish(work, step, status):
                 if status == "done":
-                    self._export(item, annotator, self._mask(work))
+                    self._export(item, annotator, self._masks.of(work))
                 if status != "open":
                     self.store.release(item, annotator)
                 if status == "done" and self.copies > 1:
@@ -321,32 +322,11 @@ class MaskTask:
             InputError: the pixel is in no region of the mask.
         """
         with self._lock:
-            mask = self._mask(self._work(item, annotator))
+            mask = self._masks.of(self._work(item, annotator))
             if not (0 <= y < mask.shape[0] and 0 <= x < mask.shape[1] and mask[y, x]):
                 raise InputError(f"{item.key}: x={x}, y={y} is in no region of the mask")
             self.journal.vote(item, annotator, x, y, noticed, kind.strip()[:80])
             self._export(item, annotator, mask)
-
-    def _mask(self, work: Work) -> NDArray[np.bool_]:
-        """The mask as it is now: what it began with, and all pixels that were turned over."""
-        with self._lock:
-            version = self.journal.works("id = ?", work.id)[0].version
-            kept = self._masks.get(work.id, lambda: (-1, np.zeros((0, 0), bool)))
-            if kept[0] == version:
-                return kept[1]
-            shape = tuple(work.start["size"])
-            assert work.base is not None
-            mask = decode_runs(work.base, shape)
-            for action in self.journal.actions(work):
-                mask = _turn_over(mask, action)
-            self._masks.put(work.id, (version, mask))
-            return mask
-
-    def _keep(
-        self, work: Work, step: Step, before: NDArray[np.bool_], pixels: bytes | None
-    ) -> None:
-        mask = before if pixels is None else before ^ decode_runs(pixels, before.shape)
-        self._masks.put(work.id, (step.version, mask))
 
     # --- files
 
@@ -365,7 +345,7 @@ class MaskTask:
         if len(works) < self.copies:
             return
         image = self.files.images[item.key]
-        masks = np.stack([self._mask(work) for work in works])
+        masks = np.stack([self._masks.of(work) for work in works])
         mask = majority_mask(masks)
         self._agreement.add(item.key, masks, image.paths.get("mask"))
         votes = self.journal.votes(item)
@@ -395,12 +375,6 @@ class MaskTask:
             ),
             COLUMNS,
         )
-
-
-def _turn_over(mask: NDArray[np.bool_], action: Action) -> NDArray[np.bool_]:
-    if action.state != "done" or action.pixels is None:
-        return mask
-    return mask ^ decode_runs(action.pixels, mask.shape)
 
 
 def _bytes(text: str) -> bytes:
