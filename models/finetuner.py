@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from lightning import LightningModule
 from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
@@ -29,8 +28,8 @@ from models.losses import (
     PerceptualLoss,
     PixelLoss,
 )
+from models.run_result import ResultModule
 from models.updates import JointUpdate, average_across_ranks, freeze_others
-from models.upscaler import Upscaler
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +37,7 @@ Batch = Mapping[str, Tensor]
 NETWORKS = ("generator", "discriminator")
 
 
-class GANFinetuner(LightningModule):
+class GANFinetuner(ResultModule):
     """Trains a generator with any of the terms of Real-ESRGAN, LDL and SwinIR, and keeps its
     average.
 
@@ -165,10 +164,6 @@ class GANFinetuner(LightningModule):
         self.accumulate, self.feather = accumulate, feather
         self.batches_seen = 0
         self._losses: dict[str, Tensor] = {}
-        # In lists, so that their weights are in no checkpoint.
-        self._upscalers: list[Upscaler] = []
-        self._result: list[nn.Module] = []
-        self.result_record: dict[str, Any] = {}
         self._restored_gradients: dict[str, Tensor] = {}
 
     # --- set-up -----------------------------------------------------------------------------------
@@ -353,39 +348,6 @@ class GANFinetuner(LightningModule):
         self.log("learning_rate", optimizers["generator"].param_groups[0]["lr"])
         self.log("skipped_steps", float(self.update.skipped))
         self._losses = {}
-
-    # --- validation -------------------------------------------------------------------------------
-
-    def on_validation_start(self) -> None:
-        """Make ready to upscale with the EMA generator as it is now, or the run's result."""
-        self._upscalers = [Upscaler(self.result)]
-
-    @property
-    def result(self) -> nn.Module:
-        """The network that the run is for: the chosen one if there is one, else the EMA."""
-        return self._result[0] if self._result else self.ema.module
-
-    def set_result(self, network: nn.Module, record: Mapping[str, Any]) -> None:
-        """Take a network as the run's result, to be validated and exported.
-
-        Args:
-            network: of the generator's architecture.
-            record: how it was chosen, for the metadata of the exported files.
-        """
-        self._result, self.result_record = [network], dict(record)
-
-    def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
-        """The EMA generator's output as ``finetuned``; callbacks measure and show it.
-
-        In the upscaler's precision, whatever is trained in: so that what is measured here is what
-        masks are updated with, and what ``upscale.py`` will make with the weights.
-        """
-        with torch.autocast(self.device.type, enabled=False):
-            return {"finetuned": self._upscalers[0](batch["lr"]).clamp(0, 1)}
-
-    def on_validation_end(self) -> None:
-        """Free the upscaler, whose weights are copies."""
-        self._upscalers = []
 
     # --- checkpoints ------------------------------------------------------------------------------
 
