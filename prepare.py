@@ -1,4 +1,4 @@
-"""Prepare images: versions of photos, enhanced by networks. See ``--help``."""
+"""Prepare images: enhanced versions, patches, groups, low resolution. See ``--help``."""
 
 import hydra
 from omegaconf import DictConfig

@@ -54,15 +54,15 @@ def find_sets(
         ties: see `desra.hggt_labels.vote`.
 
     Returns:
-        sets sorted by key, and what was left out, a line each: labels that cannot be used, sets
-        without a label or without an original, versions without a picture.
+        sets sorted by key, labelled or not yet, and what was left out, a line each: labels that
+        cannot be used or have no original, versions without a picture.
 
     Raises:
         InputError: no ``original/`` there or no version, or no labels that can be used.
     """
     root = Path(root)
     folders = version_folders(root)
-    originals = find_images(root / ORIGINAL)
+    originals = find_images(original_folder(root))
     pictures = {version: find_images(root / version) for version in folders}
     said = None if labels is None else read_labels(labels)
     votes = {} if said is None else said.votes(ties)
@@ -71,9 +71,6 @@ def find_sets(
     for key, files in originals.items():
         if len(files) > 1:
             problems.append(f"{files[0]}: {files[1].name} has the same name; keep one of them")
-            continue
-        if said is not None and key not in votes:
-            problems.append(f"{files[0]}: nobody labelled it")
             continue
         versions: dict[str, Path] = {}
         for version, images in pictures.items():
@@ -92,18 +89,29 @@ def find_sets(
     return sets, problems
 
 
+def original_folder(root: str | Path) -> Path:
+    """The folder of originals: ``original/``, or DiffIQA's ``Original/``.
+
+    Raises:
+        InputError: neither is there.
+    """
+    for name in (ORIGINAL, ORIGINAL.capitalize()):
+        if Path(root, name).is_dir():
+            return Path(root, name)
+    raise InputError(f"{root}: holds no folder {ORIGINAL}/; give the one that does")
+
+
 def version_folders(root: Path) -> list[str]:
     """Names of the versions' folders beside ``original/``, sorted.
 
     Raises:
         InputError: no ``original/`` or no version.
     """
-    if not (root / ORIGINAL).is_dir():
-        raise InputError(f"{root}: holds no folder {ORIGINAL}/; give the one that does")
+    original = original_folder(root)
     folders = sorted(
         entry.name
         for entry in root.iterdir()
-        if entry.is_dir() and entry.name != ORIGINAL and not entry.name.startswith(".")
+        if entry.is_dir() and entry.name != original.name and not entry.name.startswith(".")
     )
     if not folders:
         raise InputError(f"{root}: no enhanced versions (01/, 02/, …) beside {ORIGINAL}/")
@@ -116,7 +124,7 @@ def _without_picture(
     if said is None:
         return []
     lines = [
-        f"{root / ORIGINAL}: no picture of {key}, which is labelled"
+        f"{original_folder(root)}: no picture of {key}, which is labelled"
         for key in said.taggings
         if key not in originals
     ]

@@ -90,6 +90,15 @@ class Ledger:
             moved.append(place)
         return moved
 
+    def clear(self, key: str) -> None:
+        """Take away what was made of ``key``, where its outputs will have other names.
+
+        Outputs that somebody changed since are set aside, see `set_aside`.
+        """
+        self.set_aside(key)
+        for name in (self._read(key) or {"outputs": {}})["outputs"]:
+            (self.output_dir / name).unlink(missing_ok=True)
+
     def rows(self, keys: Iterable[str]) -> list[Row]:
         """The recorded rows of ``keys``, in their order; keys without a record are left out."""
         records = (self._read(key) for key in keys)

@@ -228,7 +228,8 @@ def test_what_is_wrong_is_a_line_and_the_rest_is_used(root):
     write_png(images / "original" / "c-1-1.png", rotated)
     write_png(images / "02" / "c-1-1_02.png", np.ascontiguousarray(rotated.transpose(1, 0, 2)))
     (images / "04" / "d-2-2_04.png").unlink()
-    write_png(images / "original" / "unlabelled.png", np.zeros((64, 64, 3), np.uint8))
+    for version in ("original", *VERSIONS):
+        write_png(images / version / "unlabelled.png", np.zeros((64, 64, 3), np.uint8))
     data = data_of(root, target="positive")
     assert set(data.sets) == {"a-0-0"}
     for part in (
@@ -237,9 +238,17 @@ def test_what_is_wrong_is_a_line_and_the_rest_is_used(root):
         "c-1-1_01.png: 64x64, but its original has 60x64",
         "c-1-1_02.png: 64x60, but its original has 60x64; was one of them turned by its EXIF",
         "04: no file of d-2-2",
-        "unlabelled.png: nobody labelled it",
     ):
         assert sum(part in line for line in data.problems) == 1, (part, data.problems)
+    assert not any("unlabelled" in line for line in data.problems)  # nothing is wrong with it
+
+
+def test_a_set_without_labels_teaches_what_the_original_does(root):
+    write_png(root / "images" / "original" / "new.png", np.zeros((64, 64, 3), np.uint8))
+    for version in VERSIONS:
+        write_png(root / "images" / version / "new.png", np.zeros((64, 64, 3), np.uint8))
+    assert "new" in data_of(root, target="original").sets
+    assert "new" not in data_of(root, target="positive").sets
 
 
 def test_settings_that_cannot_be_meant(root, tmp_path):
