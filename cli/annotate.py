@@ -54,7 +54,7 @@ def annotate(config: DictConfig) -> None:
         _serve(task, Store(output_dir / _DATABASE), config)
 
 
-def _routes(name: str) -> list[Any]:
+def routes_of(name: str) -> list[Any]:
     from annotator import finetuning, ground_truth_routes, mask_routes, study_routes
 
     return {
@@ -77,7 +77,7 @@ def _serve(task: Task, store: Store, config: DictConfig) -> None:
         port = listener.getsockname()[1]
         own = _names_of(host, config.hosts or ())
         application: FastAPI = make_application(
-            task, store, _routes(task.name), hosts=own, token=token, names=names
+            task, store, routes_of(task.name), hosts=own, token=token, names=names
         )
         shown = f"[{host}]" if ":" in host else host
         shown = own[0] if shown in ("0.0.0.0", "[::]") else shown

@@ -37,6 +37,7 @@ function heatOf(target) {
     try {
       await image.decode();
     } catch {
+      target.heat = null; // asked for again when it is needed
       if (target === work) toast("The distance of this image cannot be had");
       return;
     }

@@ -89,6 +89,14 @@ class Browser:
         calm = {"name": "prefers-reduced-motion", "value": "reduce"}
         self.chrome.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [scheme, calm]})
 
+    def fresh(self) -> Browser:
+        """As if it had just been started: no cookies, no complaints, a wide and light screen."""
+        self.open("about:blank")
+        self.chrome.execute_cdp_cmd("Network.clearBrowserCookies", {})
+        self.size(1400, 900)
+        self.complaints()
+        return self
+
     def run(self, script: str, *arguments: Any) -> Any:
         return self.chrome.execute_script(script, *arguments)
 
@@ -158,6 +166,15 @@ class Browser:
         """Save what is on the screen."""
         self.chrome.save_screenshot(str(path))
 
+    def nameless(self) -> list[str]:
+        """Roles of controls that a screen reader has no name for."""
+        tree = self.chrome.execute_cdp_cmd("Accessibility.getFullAXTree", {})["nodes"]
+        shown = [node for node in tree if not node["ignored"]]
+        roles = ("button", "textbox", "searchbox", "slider", "radio", "combobox", "img", "link")
+        of_role = [(node["role"]["value"], node.get("name", {}).get("value")) for node in shown]
+        assert any(role == "button" for role, _ in of_role)
+        return [role for role, name in of_role if role in roles and not name]
+
     def complaints(self) -> list[str]:
         return [entry["message"] for entry in self.chrome.get_log("browser")]
 
@@ -178,9 +195,7 @@ def browser(profile: Path) -> Iterator[Browser]:
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     with webdriver.Chrome(options, webdriver.ChromeService(DRIVER)) as chrome:
         chrome.set_script_timeout(120)
-        person = Browser(chrome)
-        person.size(1400, 900)
-        yield person
+        yield Browser(chrome).fresh()
 
 
 def environment() -> dict[str, str]:
