@@ -23,6 +23,7 @@ from desra.metrics.agreement import (
     pairwise_kappa,
     rating_counts,
 )
+from tasks.agreement_plots import plot_agreement
 
 _VALUES = np.array([1.0, 0.0, -1.0])  # of Positive, Similar, Negative
 
@@ -32,7 +33,7 @@ class Agreement:
 
     Args:
         labels: one folder an annotator.
-        output_dir: gets ``metrics.json``, ``annotators.csv`` and ``kappa.csv``.
+        output_dir: gets ``metrics.json``, ``annotators.csv``, ``kappa.csv`` and ``agreement.png``.
         ties: of votes: ``"similar"`` or ``"drop"``.
     """
 
@@ -67,12 +68,13 @@ class Agreement:
             "problems": len(folder.problems),
         }
         bias = annotator_bias(ratings, _VALUES)
-        rows = []
+        rows, times = [], []
         for place, name in enumerate(folder.annotators):
             own = ratings[:, place]
             given = own[own != MISSING]
             said = [by[name].seconds for by in folder.taggings.values() if name in by]
             seconds = [value for value in said if value is not None]
+            times.append(seconds)
             shares = {label.lower(): _known((given == number).mean() if len(given) else math.nan)
                       for number, label in enumerate(LABELS)}  # fmt: skip
             rows.append(
@@ -85,6 +87,11 @@ class Agreement:
                 }
             )
         self._write(rows, kappas, folder.annotators)
+        kappa = self.summary["fleiss_kappa"]
+        title = f"{len(folder.taggings)} sets, {len(ratings)} versions; Fleiss' kappa " + (
+            "unknown" if kappa is None else f"{kappa:.3f}"
+        )
+        plot_agreement(self.output_dir / "agreement.png", rows, kappas, times, title)
         return folder.problems
 
     def _write(self, rows: list[dict[str, Any]], kappas: Any, names: tuple[str, ...]) -> None:

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from desra.hggt_labels import Tagging, write_tagging
+from desra.images import image_size
 from desra.metrics.agreement import fleiss_kappa
 from tasks.agreement import Agreement
 
@@ -30,3 +31,4 @@ def test_figures_of_three_annotators(tmp_path):
     assert [row["items"] for row in rows] == ["4", "4", "3"]
     assert rows[0]["median_seconds"] == "7.0"
     assert float(rows[2]["bias"]) < 0 < float(rows[0]["bias"])
+    assert image_size(tmp_path / "out/agreement.png")[1] > 600
