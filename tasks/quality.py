@@ -58,6 +58,7 @@ class Quality:
         page: whether to make the page of pictures.
         title: of table and page.
         device: where networks compute; ``"auto"`` for a GPU where there is one.
+        weights: of the networks of metrics, by file; see `QualityMetrics`.
 
     Raises:
         InputError: a setting that cannot be used, or metrics whose weights cannot be had.
@@ -75,6 +76,7 @@ class Quality:
         luma: bool = False,
         page: bool = True,
         device: str = "auto",
+        weights: Mapping[str, str | Path | None] | None = None,
     ) -> None:
         self.restored, self.output_dir, self.hr = Path(restored), Path(output_dir), hr
         device = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
@@ -82,7 +84,7 @@ class Quality:
         self.names = list(metrics)
         if not self.names:
             raise InputError(f"metrics=[]: give some of {', '.join(METRICS)}")
-        self.measure = QualityMetrics(self.names, self.conventions, device)
+        self.measure = QualityMetrics(self.names, self.conventions, device, weights)
         self.page = page
         self.problems: list[str] = []
         self.summary: dict[str, Any] = {}

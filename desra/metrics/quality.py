@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -67,6 +68,8 @@ class QualityMetrics:
         names: of `METRICS`, or of pyiqa's metrics with a reference (``pip install pyiqa``).
         conventions: what is compared.
         device: where the networks compute.
+        weights: metric to torchvision's file of its backbone (``lpips``: AlexNet, ``dists``:
+            VGG16), for a machine without a network; what is not named is downloaded.
 
     Raises:
         InputError: a metric that is not known, or weights that cannot be had.
@@ -77,7 +80,9 @@ class QualityMetrics:
         names: Sequence[str] = METRICS,
         conventions: Conventions | None = None,
         device: torch.device | str = "cpu",
+        weights: Mapping[str, str | Path | None] | None = None,
     ) -> None:
+        self._weights = dict(weights or {})
         self.conventions, self.device = conventions or Conventions(), torch.device(device)
         self.measures: dict[str, Measure] = {}
         builders: Mapping[str, Callable[[], Measure]] = {
@@ -137,7 +142,7 @@ class QualityMetrics:
         return float(found[1][..., reach:-reach, reach:-reach].mean())
 
     def _lpips(self) -> Measure:
-        fetch_backbone("alex")
+        fetch_backbone("alex", self._weights.get("lpips"))
         from torchmetrics.functional.image.lpips import _LPIPS
 
         network = _LPIPS(net="alex").to(self.device).eval()
@@ -146,7 +151,7 @@ class QualityMetrics:
         )
 
     def _dists(self) -> Measure:
-        fetch_backbone("vgg")
+        fetch_backbone("vgg", self._weights.get("dists"))
         from torchmetrics.functional.image.dists import deep_image_structure_and_texture_similarity
 
         return lambda image, reference: float(

@@ -7,10 +7,15 @@ import math
 import numpy as np
 import pytest
 import torch
+from torch import nn
+from torchmetrics.functional.image.dists import DISTSNetwork
+from torchmetrics.image import LearnedPerceptualImagePatchSimilarity
+from torchvision.models import alexnet, vgg
 
 from desra.errors import InputError
 from desra.hggt_labels import Tagging, write_tagging
 from desra.images import write_png
+from desra.metrics import quality
 from desra.metrics.quality import Conventions, QualityMetrics
 from tasks.quality import MultiGT, Quality
 from tests.reference.plain_ssim import valid_ssim
@@ -123,6 +128,58 @@ def test_the_y_channel():
     first, second = (noisy(seed) / 255 @ weights for seed in (1, 2))
     expected = 10 * math.log10(255**2 / ((first - second) ** 2).mean())
     assert found == pytest.approx(expected, abs=2e-6)
+
+
+@pytest.fixture
+def backbones(monkeypatch):
+    """Networks of random weights, without the classifiers that hold most of them."""
+    torch.manual_seed(0)
+    networks = nn.Module(), nn.Module()
+    networks[0].features = alexnet(num_classes=1).features
+    networks[1].features = vgg.make_layers(vgg.cfgs["D"])
+    monkeypatch.setattr("torchvision.models.alexnet", lambda **_: networks[0])
+    monkeypatch.setattr("torchmetrics.functional.image.dists.vgg16", lambda **_: networks[1])
+    asked = {}
+    monkeypatch.setattr(quality, "fetch_backbone", lambda name, file: asked.update({name: file}))
+    return asked
+
+
+def test_lpips_and_dists_are_the_published_packages_on_whole_images(root, backbones):
+    task, _ = scored(
+        root,
+        metrics=["lpips", "dists"],
+        border=2,
+        weights={"lpips": "alexnet.pth", "dists": "vgg16.pth"},
+    )
+    assert backbones == {"alex": "alexnet.pth", "vgg": "vgg16.pth"}
+    lpips = LearnedPerceptualImagePatchSimilarity("alex").net
+    dists = DISTSNetwork()
+    expected = {"lpips": [], "dists": []}
+    for restored, positives in ((100, (1, 3)), (101, (12,))):
+        means = {"lpips": 0.0, "dists": 0.0}
+        for positive in positives:
+            x, y = (
+                torch.from_numpy(noisy(seed)[2:-2, 2:-2].copy()).permute(2, 0, 1)[None] / 255
+                for seed in (restored, positive)
+            )
+            means["lpips"] += plain_lpips(lpips, x, y) / len(positives)
+            means["dists"] += dists(x, y).item() / len(positives)
+        for name, mean in means.items():
+            expected[name].append(mean)
+    for name, values in expected.items():
+        assert task.summary[name] == pytest.approx(np.mean(values), abs=1e-6)
+        assert task.summary[name] > 1e-3
+
+
+def plain_lpips(network, x, y):
+    """Sum over layers of the mean of weighted squared differences of unit features."""
+    total = 0.0
+    features = [network.net(network.scaling_layer(2 * image - 1)) for image in (x, y)]
+    for layer, pair in enumerate(zip(*features, strict=True)):
+        first, second = (z / (z.square().sum(1, keepdim=True) + 1e-8).sqrt() for z in pair)
+        weights = network.lins[layer].model[-1].weight
+        total += float((weights * (first - second) ** 2).sum(1).mean())
+    return total
 
 
 def test_what_cannot_be_scored(root):
