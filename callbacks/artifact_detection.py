@@ -159,7 +159,9 @@ class ArtifactDetectionCallback(Callback):
                 for role in ("lr", "mse_sr", "gan_sr")
             )
             labels = self._labels_of(gan_sr, batch["keys"])
-            mask = self.detector(mse_sr, quantize(upscaler(lr.float() / 255)), labels).mask
+            mask = self.detector(
+                mse_sr, quantize(upscaler(lr.float() / 255).clamp_(0, 1)), labels
+            ).mask
             yield from zip(batch["keys"], mask[:, 0].cpu().numpy(), strict=True)
 
     def _report(

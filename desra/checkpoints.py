@@ -8,6 +8,7 @@ that asks for more is refused.
 from __future__ import annotations
 
 import argparse
+import re
 import struct
 import warnings
 import zipfile
@@ -27,7 +28,10 @@ from desra.errors import InputError
 from desra.files import atomic_path, is_regular, nature
 from desra.pickle_check import DEEPEST, Refused, as_file, rehearse, rehearse_all
 
-CONTAINERS = ("params_ema", "params", "state_dict_ema", "state_dict", "model_state_dict")
+CONTAINERS = (
+    *("params_ema", "params-ema", "net_g_ema", "params"),
+    *("state_dict_ema", "state_dict", "model_state_dict"),
+)
 """Keys under which files keep a state, most wanted first; others come after, in file order."""
 
 PREFIXES = (
@@ -36,6 +40,8 @@ PREFIXES = (
     "ema.",
     "generator_ema.",
     "g_ema.",
+    "netG_ema.",
+    "net_g_ema.",
     "generator.",
     "netG.",
     "net_g.",
@@ -76,6 +82,11 @@ class NamedState(NamedTuple):
     tensors: dict[str, Tensor]
     container: str
     prefix: str
+
+    @property
+    def alone(self) -> bool:
+        """Whether the file held it as one network, though perhaps in wrappers."""
+        return not re.sub("|".join(map(re.escape, _WRAPPERS)), "", self.prefix)
 
 
 @dataclass(frozen=True)

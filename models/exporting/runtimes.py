@@ -96,7 +96,10 @@ class OnnxRuntime(Runtime):
         ]
         model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
         session = self._open(model.SerializeToString())
-        outputs = session.run(names, {"input": lr[None]})
+        try:
+            outputs = session.run(names, {"input": lr[None]})
+        except Exception as error:
+            raise InputError(f"ONNX Runtime cannot run it: {_short(error)}") from error
         return [
             (name, np.asarray(output[0], np.float32), None)
             for name, output in zip(names, outputs, strict=True)
@@ -166,7 +169,10 @@ class TorchNetwork(Runtime):
 
     @torch.inference_mode()
     def run(self, lr: Array) -> Array:
-        return self.network(torch.from_numpy(lr)[None])[0].float().numpy()
+        try:
+            return self.network(torch.from_numpy(lr)[None])[0].float().numpy()
+        except RuntimeError as error:
+            raise InputError(f"PyTorch cannot run it: {_short(error)}") from error
 
 
 class Weights(TorchNetwork):

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from desra.errors import InputError
+from models.exporting.traceable import make_traceable
 from models.generators import write_generator
 from models.generators.loading import unwrap
 from models.generators.ncnn import parse_param
@@ -87,18 +88,26 @@ def write(network: nn.Module, path: Path, form: Format, precision: Precision = "
         network(torch.zeros(1, 3, 64, 64))  # SPAN folds its convolutions when it first infers
     if isinstance(network, SwinIR):
         network._mask = None  # of the last size: it must be computed in the graph
+    if form in ("onnx", "ncnn", "torchscript"):
+        make_traceable(network)
     if form == "onnx":
         _write_onnx(network, path.with_name(f"{path.name}.onnx"), precision)
     elif form == "ncnn":
         _write_ncnn(network, path, precision)
     elif form == "torchscript":
-        sample = torch.rand(1, 3, *_SIZES[0])
-        with _quietly():
-            traced = torch.jit.trace(_in_precision(network, precision), sample, check_trace=False)
-        traced.save(str(path.with_name(f"{path.name}.pt")))
+        _write_torchscript(_in_precision(network, precision), path.with_name(f"{path.name}.pt"))
     else:
         state = network.half() if precision == "fp16" else network
         write_generator(path.with_name(f"{path.name}.{form}"), unwrap(state))
+
+
+def _write_torchscript(network: nn.Module, path: Path) -> None:
+    try:
+        with _quietly():
+            sample = torch.rand(1, 3, *_SIZES[0])
+            torch.jit.trace(network, sample, check_trace=False).save(str(path))
+    except RuntimeError as error:
+        raise InputError(f"TorchScript cannot hold this network: {_first_line(error)}") from error
 
 
 class _HalfInside(nn.Module):
@@ -170,10 +179,7 @@ def _write_ncnn(network: nn.Module, path: Path, precision: Precision) -> None:
     shapes = [f"[1,3,{height},{width}]" for height, width in _SIZES]
     with tempfile.TemporaryDirectory() as folder:
         program = Path(folder, "model.pt")
-        with _quietly():
-            torch.jit.trace(network, torch.rand(1, 3, *_SIZES[0]), check_trace=False).save(
-                str(program)
-            )
+        _write_torchscript(network, program)
         done = subprocess.run(
             [
                 *(str(converter), str(program), f"inputshape={shapes[0]}"),

@@ -43,6 +43,10 @@ ARCHITECTURES: tuple[Architecture, ...] = (
 """Each recognises its states, and builds itself from one."""
 
 
+_INSIDE = ("module", "_orig_mod", "network")
+"""What wrappers and the spandrel adapter call the network in them."""
+
+
 @dataclass(frozen=True)
 class SourceLayout:
     """How the file was laid out that a network came from, so that it can be written alike.
@@ -160,7 +164,7 @@ def _build(
         raise InputError(
             f"{checkpoint.path}: an incomplete or altered {architecture.__name__} ({reason[:200]})"
         ) from error
-    container = state.container if not state.prefix.rstrip(".") else architecture.CONTAINER
+    container = state.container if state.alone else architecture.CONTAINER
     network.source_layout = SourceLayout(  # type: ignore[assignment]
         checkpoint.path.name, container, key_style(state.tensors)
     )
@@ -224,6 +228,9 @@ def write_generator(
     style: KeyStyle = layout.key_style if layout else "basicsr"
 
     def state_of(module: nn.Module) -> dict[str, Tensor]:
+        for part in module.modules():  # SPAN's folded convolutions, stale after training
+            if callable(fold := getattr(part, "update_params", None)):
+                fold()
         state = module.state_dict()
         return from_basicsr(state, style) if isinstance(module, RRDBNet) else state
 
@@ -235,26 +242,39 @@ def write_generator(
         states = {"params": state_of(network), "params_ema": state_of(averaged)}
     else:
         states = {container: state_of(averaged or network)}
-    write_state(path, states, {**_description(network), **_as_text(metadata or {})})
+    write_state(path, states, {**_description(generator), **_as_text(metadata or {})})
 
 
 def unwrap(module: nn.Module) -> nn.Module:
     """The network inside DDP, ``torch.compile``, ``AveragedModel`` and the spandrel adapter."""
-    for name in ("module", "_orig_mod", "network"):
+    for name in _INSIDE:
         inner = getattr(module, name, None)
         if isinstance(inner, nn.Module):
             return unwrap(inner)
     return module
 
 
-def _description(network: nn.Module) -> dict[str, str]:
+def _description(generator: nn.Module) -> dict[str, str]:
+    network = unwrap(generator)
     said = {"architecture": type(network).__name__, "desra_version": program_version()}
-    if hasattr(network, "scale"):
-        said["scale"] = str(network.scale)
+    if (scale := _scale(generator)) is not None:
+        said["scale"] = str(scale)
     if layout := getattr(network, "source_layout", None):
         said["source"] = layout.source
     options = getattr(network, "OPTIONS", {})
     return {**said, **{name: str(getattr(network, name)) for name in options}}
+
+
+def _scale(module: nn.Module) -> int | None:
+    """That of the outermost module which has one: spandrel's networks call other things scale."""
+    while True:
+        if isinstance(scale := getattr(module, "scale", None), int):
+            return scale
+        inner = [getattr(module, name, None) for name in _INSIDE]
+        found = next((part for part in inner if isinstance(part, nn.Module)), None)
+        if found is None:
+            return None
+        module = found
 
 
 def _as_text(metadata: Mapping[str, Any]) -> dict[str, str]:

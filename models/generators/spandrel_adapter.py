@@ -34,15 +34,24 @@ class SpandrelGenerator(nn.Module):
     def __init__(self, descriptor: ImageModelDescriptor) -> None:
         super().__init__()
         self.network: nn.Module = descriptor.model
-        self.architecture = descriptor.architecture.name
+        self.architecture = type(descriptor.model).__name__
         self.scale = descriptor.scale
         needs = descriptor.size_requirements
         self.multiple = max(needs.multiple_of, 1)
         self.minimum = needs.minimum
         self.square = needs.square
+        self.batch_norm = any(isinstance(part, nn.BatchNorm2d) for part in self.network.modules())
 
     def forward(self, lr: Tensor) -> Tensor:
-        """``(B, 3, H, W)`` in [0, 1] to ``(B, 3, H·scale, W·scale)``."""
+        """``(B, 3, H, W)`` in [0, 1] to ``(B, 3, H·scale, W·scale)``.
+
+        Raises:
+            InputError: trained with one image at a time, where it normalises over the batch.
+        """
+        if self.training and len(lr) == 1 and self.batch_norm:
+            raise InputError(
+                f"{self.architecture} normalises over the batch: give data.batch_size=2 or more"
+            )
         return crop(self.network(self._padded(lr)), lr, self.scale)
 
     def _padded(self, image: Tensor) -> Tensor:
@@ -122,7 +131,7 @@ def _generator(path: Path, state: NamedState, descriptor: object) -> SpandrelGen
             f"{descriptor.output_channels} channels; RGB images are needed"
         )
     generator = SpandrelGenerator(descriptor)
-    layout = SourceLayout(path.name, state.container if not state.prefix else "params")
+    layout = SourceLayout(path.name, state.container if state.alone else "params")
     generator.source_layout = layout  # type: ignore[assignment]
     generator.network.source_layout = layout  # type: ignore[assignment]
     return generator.eval()

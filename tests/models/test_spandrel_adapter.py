@@ -2,9 +2,7 @@ import sys
 
 import pytest
 import torch
-from spandrel.architectures.OmniSR import OmniSR
 from spandrel.architectures.SPAN import SPAN
-from torch.optim.swa_utils import AveragedModel
 
 from desra.errors import InputError
 from models.generators import SRVGGNetCompact, load_generator, write_generator
@@ -29,34 +27,6 @@ def test_a_network_of_another_architecture(span):
     with torch.inference_mode():
         torch.testing.assert_close(generator(lr), network(lr))
     assert load_generator(path).architecture == "SPAN"  # where spandrel is installed
-
-
-def test_sizes_that_the_network_does_not_take(tmp_path):
-    network = randomise(OmniSR(num_feat=8, res_num=1, up_scale=2, window_size=8))
-    torch.save(network.state_dict(), tmp_path / "omni.pth")
-    generator = load_spandrel(tmp_path / "omni.pth")
-    assert generator.multiple > 1 or generator.minimum > 0
-    with torch.inference_mode():
-        for size in ((5, 3), (17, 24)):
-            assert generator(noise(3, *size)).shape == (1, 3, 2 * size[0], 2 * size[1])
-
-
-def test_finetuned_weights_have_the_keys_of_the_source(span, tmp_path):
-    network, path = span
-    generator = load_spandrel(path)
-    average = AveragedModel(generator)
-    generator.train()(noise(3, 8, 8)).mean().backward()
-    with torch.no_grad():
-        for parameter in generator.parameters():
-            if parameter.grad is not None:
-                parameter -= parameter.grad
-    write_generator(tmp_path / "tuned.pth", generator, ema=average)
-    content = torch.load(tmp_path / "tuned.pth", weights_only=True)
-    assert content["params"].keys() == network.state_dict().keys()
-    again = load_spandrel(tmp_path / "tuned.pth")
-    lr = noise(3, 8, 8)
-    with torch.inference_mode():
-        torch.testing.assert_close(again(lr), average.module.eval()(lr))
 
 
 def test_a_checkpoint_of_finetuning(span, tmp_path):
