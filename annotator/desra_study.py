@@ -12,6 +12,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from annotator.study import StudyTask
 from datamodules.roles import FOLDER_NAMES
@@ -46,7 +47,7 @@ def desra_study(run: str | Path, output_dir: str | Path, **settings: Any) -> Stu
         data = OmegaConf.load(config).data
         base = Path(data.root, data.get("method") or "")
         names = {**FOLDER_NAMES, **(data.get("folder_names") or {})}
-    except (OmegaConfBaseException, AttributeError) as error:
+    except (OmegaConfBaseException, YAMLError, UnicodeDecodeError, AttributeError) as error:
         raise InputError(f"{config}: no data.root of an artifact set in it") from error
     folders = {role: base / names[role] for role in ("lr", "mse_sr", "gan_sr")}
     keys = _held_out(run)

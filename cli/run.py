@@ -156,6 +156,7 @@ def run_over_images(config: DictConfig, **settings: Any) -> Any:
         config: the composed configuration.
         **settings: further arguments of the task, which no configuration decides.
     """
+    _require_folders(config.data)
     from hydra.utils import instantiate
 
     from callbacks.loggers import log_run
@@ -188,6 +189,19 @@ def run_over_images(config: DictConfig, **settings: Any) -> Any:
     report_failures(writer.failures, "images not done")
     fail(getattr(task, "exit_code", 0))  # of a gate that stays closed
     return task
+
+
+def _require_folders(data: DictConfig) -> None:
+    """Name the folders that a command must give, before seconds go into loading Lightning.
+
+    Raises:
+        InputError: a role has no folder, and there is no artifact set to have it.
+    """
+    from datamodules.roles import locate_roles
+
+    if data.get("roles") is not None and data.get("root") is None:
+        roles: Any = OmegaConf.to_container(data.roles, resolve=True)
+        locate_roles(roles)
 
 
 def detect_as_trained(config: DictConfig) -> None:

@@ -14,9 +14,9 @@ from typing import Any, Literal
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
-from callbacks.loggers import METRICS
-from callbacks.plots import overrides_text, plot_curves, plot_precision_recall
 from cli.failures import fail
 from desra.files import write_table
 
@@ -62,6 +62,10 @@ class SweepSummary(Callback):
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
         """Gather the jobs, show and write the table, drop what the jobs shared."""
+        # Not at the top, which every single run loads too, before it can say what is missing.
+        from callbacks.loggers import METRICS
+        from callbacks.plots import overrides_text, plot_precision_recall
+
         folder = Path(config.hydra.sweep.dir)
         folders = job_folders(folder, self.summary)
         jobs = gather_jobs(folders, self.summary)
@@ -82,6 +86,8 @@ class SweepSummary(Callback):
         shutil.rmtree(folder / CACHE, ignore_errors=True)
 
     def _plot_curves(self, folder: Path, curves: Mapping[str, Path]) -> None:
+        from callbacks.plots import plot_curves
+
         there = sorted((name for name in curves if curves[name].is_file()), key=_natural)
         runs = {name: curves[name] for name in there}
         if self.metrics and plot_curves(folder / "curves.png", runs, self.metrics):
@@ -95,17 +101,30 @@ def _natural(text: str) -> list[tuple[float, str]]:
 
 
 def job_folders(folder: Path, summary: str = SUMMARY) -> list[Path]:
-    """The folders of the finished jobs below ``folder``, in their order."""
+    """The folders of the finished jobs below ``folder``, in their order.
+
+    A job that was killed may have left Hydra's record of its overrides empty or cut short; it is
+    none of them.
+    """
     paths = (path.parent for path in sorted(folder.rglob(summary)))
-    return [path for path in paths if (path / ".hydra" / "overrides.yaml").is_file()]
+    return [path for path in paths if _overrides(path) is not None]
+
+
+def _overrides(job: Path) -> list[str] | None:
+    """What the command said of a job; None where Hydra's record of it cannot be read."""
+    try:
+        found = OmegaConf.load(job / ".hydra" / "overrides.yaml")
+        texts = [str(text) for text in found] if OmegaConf.is_list(found) else None
+    except (OSError, YAMLError, UnicodeDecodeError, OmegaConfBaseException):
+        return None
+    return texts
 
 
 def gather_jobs(folders: Sequence[Path], summary: str = SUMMARY) -> list[dict[str, Any]]:
     """Overrides and metrics of each finished job, in the order of their `job_folders`."""
     jobs = []
     for path in folders:
-        overrides = OmegaConf.load(path / ".hydra" / "overrides.yaml")
-        pairs = (str(text).partition("=") for text in overrides)
+        pairs = (text.partition("=") for text in _overrides(path) or ())
         settings = {name.lstrip("+"): value for name, _, value in pairs}
         jobs.append({**settings, **json.loads((path / summary).read_text())})
     return _only_what_differs(jobs)

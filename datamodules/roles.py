@@ -8,8 +8,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from lightning.pytorch.utilities import rank_zero_only
-
 from desra.errors import InputError
 from desra.files import Match, match_folders
 from desra.labelme import find_gt_masks
@@ -189,8 +187,11 @@ def _advised(match: Match, roles: Mapping[str, Role]) -> Match:
     return replace(match, error=f"{match.error}{clean}; data.unmatched=skip leaves it out")
 
 
-@rank_zero_only
 def _say_left_out(count: int, whole: int, judged: Sequence[str]) -> None:
+    # Not at the top: a missing folder is named before Lightning is loaded, which takes seconds.
+    from lightning.pytorch.utilities import rank_zero_only
+
     if count < whole:
         names = " and ".join(map(_title, judged))
-        log.info("%d of %d images have %s; the others are left out", count, whole, names)
+        text = "%d of %d images have %s; the others are left out"
+        rank_zero_only(log.info)(text, count, whole, names)

@@ -161,8 +161,7 @@ class GANFinetuner(ResultModule):
         untrained = self.discriminator is not None and discriminator_weights is None
         self.warmup_left = discriminator_warmup if untrained else 0
         self.update = JointUpdate(clip_norm, patience)
-        self.accumulate, self.feather = accumulate, feather
-        self.batches_seen = 0
+        self.accumulate, self.feather, self.batches_seen = accumulate, feather, 0
         self._losses: dict[str, Tensor] = {}
         self._restored_gradients: dict[str, Tensor] = {}
 
@@ -240,6 +239,7 @@ class GANFinetuner(ResultModule):
             if self.warmup_left == 0:
                 output.backward(image.grad.to(output.dtype))
         self._remember(losses)
+        self.update.images += [str(key) for key in batch.get("keys", ())]
         self.batches_seen += 1
         if self.batches_seen % self.accumulate == 0:
             self._update()

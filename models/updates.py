@@ -68,11 +68,13 @@ class JointUpdate:
     Attributes:
         skipped: updates left out so far.
         skipped_in_a_row: those since the last update that was taken.
+        images: names of this rank's images since the last update, for the error; added by the user.
     """
 
     def __init__(self, clip_norm: float | None = None, patience: int = 20) -> None:
         self.clip_norm, self.patience = clip_norm, patience
         self.skipped = self.skipped_in_a_row = 0
+        self.images: list[str] = []
 
     def __call__(
         self,
@@ -96,6 +98,7 @@ class JointUpdate:
         Raises:
             InputError: too many updates in a row were left out.
         """
+        images, self.images = self.images, []
         gradients = {name: _gradients(optimizer) for name, optimizer in optimizers.items()}
         active = {name: optimizers[name] for name, found in gradients.items() if found}
         average_across_ranks(
@@ -117,7 +120,7 @@ class JointUpdate:
         for optimizer in active.values():
             optimizer.zero_grad()
         if broken:
-            self._skip(broken)
+            self._skip(broken, list(dict.fromkeys(images)))
             return {}
         return norms
 
@@ -154,13 +157,15 @@ class JointUpdate:
         elif scaler is not None:
             scaler.update()
 
-    def _skip(self, broken: Sequence[str]) -> None:
+    def _skip(self, broken: Sequence[str], images: Sequence[str]) -> None:
         self.skipped += 1
         self.skipped_in_a_row += 1
         if self.skipped_in_a_row >= self.patience:
+            names = ", ".join(images[:8]) + (", …" if len(images) > 8 else "")
             raise InputError(
                 f"training: gradients of the {' and the '.join(broken)} were not finite for "
-                f"{self.skipped_in_a_row} updates in a row ({self.skipped} in all); lower "
+                f"{self.skipped_in_a_row} updates in a row ({self.skipped} in all"
+                f"{names and f'; the last of {names}'}); lower "
                 "model.learning_rate, set model.clip_norm, or train with trainer.precision=32-true"
             )
 

@@ -29,6 +29,15 @@ def test_jobs_are_gathered_with_the_overrides_that_differ(tmp_path):
     ]
 
 
+@pytest.mark.parametrize("left", [b"", b"- model=l\n- 'detector.thr", b"\xff\xfe", b"a: 1\n"])
+def test_a_job_whose_record_a_kill_cut_short_is_left_out(tmp_path, left):
+    leave_job(tmp_path, "a", ["detector.threshold=0.5"], iou=0.25)
+    leave_job(tmp_path, "b", ["detector.threshold=0.7"], iou=0.5)
+    (tmp_path / "b" / ".hydra" / "overrides.yaml").write_bytes(left)
+    assert job_folders(tmp_path) == [tmp_path / "a"]
+    assert gather_jobs(job_folders(tmp_path)) == [{"detector.threshold": "0.5", "iou": 0.25}]
+
+
 def test_table_and_plot_are_written_and_the_cache_is_dropped(tmp_path, capsys):
     leave_job(tmp_path, "a", ["detector.threshold=0.5"], precision=0.5, recall=0.25, f1=1 / 3)
     leave_job(tmp_path, "b", ["detector.threshold=0.7"], precision=0.4, recall=0.75, f1=0.5)

@@ -216,9 +216,11 @@ def test_steps_with_non_finite_gradients_are_left_out_and_counted() -> None:
 
 def test_run_stops_when_non_finite_gradients_persist() -> None:
     module = make_finetuner(patience=3)
+    batches = [{**batch, "keys": [f"set/{index}"]} for index, batch in enumerate(make_batches(9))]
     with pytest.raises(InputError, match="not finite for 3 updates in a row") as error:
-        fit(module, loader(poisoned(make_batches(9), 1, 3, 4, 5)), 9)
+        fit(module, loader(poisoned(batches, 1, 3, 4, 5)), 9)
     assert "\n" not in str(error.value)
+    assert "(4 in all; the last of set/5); lower" in str(error.value)
     assert module.update.skipped == 4
 
 
