@@ -15,7 +15,7 @@ import numpy as np
 from lightning.pytorch.utilities import rank_zero_only
 from rich.console import Console
 from rich.table import Table
-from torch import nn
+from torch import Tensor, nn
 
 from desra import report
 from desra.detectors import Detector
@@ -110,21 +110,10 @@ class Gate(VersionsTask):
     def examine(self, result: Result, versions: Versions) -> None:
         """The figures of an image, and its page."""
         masks = [found.mask for found in versions.found]
-        rim = self.detector.rim
-        inside = [mask[..., rim:-rim, rim:-rim] if rim else mask for mask in masks]
-        shares = [mask.double().mean().item() for mask in masks]
-        before, after = inside
-        added = int(added_regions(before, after)[0].sum())
-        removed = int(removed_regions(before, after)[0].sum())
         old, new = map(self.batch, versions.images)
         psnr = region_psnr(new, old, ~(masks[0] | masks[1])).item()
         result.row = {
-            "worsening": shares[1] - shares[0],
-            "artifact_share_old": shares[0],
-            "artifact_share_new": shares[1],
-            "added": added,
-            "removed": removed,
-            "net_added": added - removed,
+            **changes(*masks, self.detector.rim),
             "psnr_outside": None if np.isnan(psnr) else psnr,
         }
         result.write = partial(self._write, versions)
@@ -209,6 +198,27 @@ class Gate(VersionsTask):
                 "%s may not take %s's place; the pictures that say so come first in %s",
                 *(self.given["new"], self.given["old"], self.output_dir / "index.html"),
             )
+
+
+def changes(before: Tensor, after: Tensor, rim: int) -> Row:
+    """What became of an image's artifacts: shares of pixels, and regions.
+
+    Args:
+        before: the old generator's mask, bool ``(1, 1, H, W)``.
+        after: the new one's.
+        rim: pixels on each side in which nothing is detected, and no region compared.
+    """
+    shares = [mask.double().mean().item() for mask in (before, after)]
+    inside = [mask[..., rim:-rim, rim:-rim] if rim else mask for mask in (before, after)]
+    added, removed = (int(count(*inside)[0].sum()) for count in (added_regions, removed_regions))
+    return {
+        "worsening": shares[1] - shares[0],
+        "artifact_share_old": shares[0],
+        "artifact_share_new": shares[1],
+        "added": added,
+        "removed": removed,
+        "net_added": added - removed,
+    }
 
 
 def judge(
