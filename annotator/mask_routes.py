@@ -66,7 +66,7 @@ def items(request: Request, annotator: Who) -> list[list[Any]]:
         "AND opened AND expires > ?2), "
         "(SELECT count(*) FROM work WHERE work.item = item.id AND status = 'done') "
         "FROM item LEFT JOIN work AS mine ON mine.item = item.id AND mine.annotator = ?1 "
-        "AND mine.repeat = 0 WHERE present ORDER BY priority IS NULL, priority DESC, place",
+        "AND mine.repeat = 0 WHERE present ORDER BY priority DESC, place",
         annotator.id,
         store.clock(),
     )

@@ -186,7 +186,7 @@ class Store:
             )
 
     def set_priorities(self, priorities: Mapping[str, float]) -> None:
-        """Larger ones come first in the queue."""
+        """Larger ones come first in the queue, items without one last."""
         with self.transaction() as connection:
             connection.executemany(
                 "UPDATE item SET priority = ? WHERE key = ?",
@@ -206,8 +206,7 @@ class Store:
     def items(self) -> list[Item]:
         """All items of now, in the order of the queue."""
         rows = self.rows(
-            "SELECT id, key, detail FROM item WHERE present "
-            "ORDER BY priority IS NULL, priority DESC, place"
+            "SELECT id, key, detail FROM item WHERE present = 1 ORDER BY priority DESC, place"
         )
         return [Item(row["id"], row["key"], json.loads(row["detail"])) for row in rows]
 
@@ -263,14 +262,14 @@ class Store:
             for held in ("expires > ?2", "expires > ?2 AND opened"):
                 row = connection.execute(
                     f"""
-                    SELECT id FROM item AS i WHERE present
+                    SELECT id FROM item AS i WHERE present = 1
                     AND id NOT IN (SELECT item FROM work WHERE annotator = ?1 AND status != 'open')
                     AND id NOT IN (SELECT value FROM json_each(?4))
                     AND (SELECT count(*) FROM (
                         SELECT annotator FROM work WHERE item = i.id AND status = 'done'
                         UNION SELECT annotator FROM lease WHERE item = i.id AND {held}
                     ) WHERE annotator != ?1) < ?3
-                    ORDER BY priority IS NULL, priority DESC, place LIMIT 1
+                    ORDER BY priority DESC, place LIMIT 1
                     """,
                     (annotator.id, now, copies, json.dumps(left_out)),
                 ).fetchone()

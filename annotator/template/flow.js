@@ -11,8 +11,17 @@ function enterWork(target) {
   work = target;
 }
 
+/** Lets the browser draw and answer, in the middle of work that nobody waits for. */
+const breath = () => new Promise((resolve) => { setTimeout(resolve); });
+/** What is shown now is on the screen; in a tab that nobody sees, after a while. */
+const painted = () => new Promise((resolve) => {
+  requestAnimationFrame(() => setTimeout(resolve));
+  setTimeout(resolve, 200);
+});
+
 function lookAhead() {
   ahead = (async () => {
+    await painted();
     try {
       return await prepare(await ask("next", { without: [work?.id ?? 0], opened: false }));
     } catch { return undefined; } // asked again when it is needed

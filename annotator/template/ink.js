@@ -1,22 +1,23 @@
 // The mask over the pictures: tint and outline of its pixels, heat, the brush, points of a polygon.
 
 const INK = [255, 46, 116];
-const ink = { canvas: document.createElement("canvas"), heat: null, shown: true, hot: false, strength: 0.32 };
-const inkContext = ink.canvas.getContext("2d");
+const ink = { shown: true, hot: false, strength: 0.32 };
+const STRIP = 2 ** 19; // pixels that are made ready at once: a few ms, so that no frame is late
 
 function overlay() {
   return make("div", { class: "over", "aria-hidden": "true" }, make("canvas", { class: "overlay" }),
     make("div", { class: "nib", hidden: true }));
 }
 
-/** Colour the pixels of a box anew from the mask. */
-function colourInk(box) {
-  const { mask, width, height } = work;
+/** Colour the pixels of a box anew from the mask of an image. Returns what was drawn. */
+function colourInk(target, box) {
+  const { mask, width, height } = target;
+  const context = target.ink.getContext("2d");
   const left = Math.max(0, box.left - 1);
   const top = Math.max(0, box.top - 1);
   const right = Math.min(width, box.right + 1);
   const bottom = Math.min(height, box.bottom + 1);
-  const image = inkContext.createImageData(right - left, bottom - top);
+  const image = context.createImageData(right - left, bottom - top);
   const pixels = new Uint32Array(image.data.buffer);
   const colour = (INK[2] << 16) | (INK[1] << 8) | INK[0]; // little endian, as all that run browsers
   const inside = ((Math.round(255 * ink.strength) << 24) | colour) >>> 0;
@@ -32,15 +33,29 @@ function colourInk(box) {
       pixels[at] = border ? edge : inside;
     }
   }
-  inkContext.putImageData(image, left, top);
+  context.putImageData(image, left, top);
   return { left, top, right, bottom };
+}
+
+/** The ink of an image that is made ready: a canvas of its own, so that it is shown at once. */
+async function inkOf(target) {
+  target.ink = make("canvas", { width: target.width, height: target.height });
+  for (const [top, bottom] of strips(target)) {
+    colourInk(target, { left: 0, top, right: target.width, bottom });
+    await breath();
+  }
+}
+
+function strips({ width, height }) {
+  const rows = Math.max(1, Math.floor(STRIP / width));
+  return Array.from({ length: Math.ceil(height / rows) }, (_, index) => [index * rows, Math.min(height, (index + 1) * rows)]);
 }
 
 const wholeBox = () => ({ left: 0, top: 0, right: work.width, bottom: work.height });
 
 /** Take the mask as it is now; draw what has changed. */
 function redraw(box) {
-  if (box) drawInk(colourInk(box));
+  if (box) drawInk(colourInk(work, box));
 }
 
 function drawInk(box) {
@@ -75,12 +90,12 @@ function drawOver(canvas, box) {
     context.clearRect(x0, y0, x1 - x0, y1 - y0);
   }
   const small = canvas.closest(".pane").querySelector(".clip").dataset.layer === "LR";
-  if (ink.hot && ink.heat && !small) {
+  if (ink.hot && work.heatCanvas && !small) {
     context.globalAlpha = 0.72;
-    context.drawImage(ink.heat, x0, y0, x1 - x0, y1 - y0, x0, y0, x1 - x0, y1 - y0);
+    context.drawImage(work.heatCanvas, x0, y0, x1 - x0, y1 - y0, x0, y0, x1 - x0, y1 - y0);
     context.globalAlpha = 1;
   }
-  if (ink.shown) context.drawImage(ink.canvas, x0, y0, x1 - x0, y1 - y0, x0, y0, x1 - x0, y1 - y0);
+  if (ink.shown) context.drawImage(work.ink, x0, y0, x1 - x0, y1 - y0, x0, y0, x1 - x0, y1 - y0);
   if (!box || selectedRegion) outlineRegion(context, scale);
   outlinePolygon(context, scale);
   context.restore();
@@ -125,20 +140,23 @@ function panesDrawn() {
 }
 
 /** The heat of an image: a grey PNG of 1 − D′ → its values, and a picture in the heat's colours. */
-function readHeat(image) {
+async function readHeat(image) {
   const [width, height] = [image.naturalWidth, image.naturalHeight];
   const canvas = make("canvas", { width, height });
   const context = canvas.getContext("2d", { willReadFrequently: true });
   context.drawImage(image, 0, 0);
-  const data = context.getImageData(0, 0, width, height);
   const values = new Uint8Array(width * height);
   const colours = heatColours();
-  const pixels = new Uint32Array(data.data.buffer);
-  for (let at = 0; at < values.length; at += 1) {
-    values[at] = pixels[at] & 0xff;
-    pixels[at] = colours[values[at]];
+  for (const [top, bottom] of strips({ width, height })) {
+    const data = context.getImageData(0, top, width, bottom - top);
+    const pixels = new Uint32Array(data.data.buffer);
+    for (let at = 0, place = top * width; at < pixels.length; at += 1, place += 1) {
+      values[place] = pixels[at] & 0xff;
+      pixels[at] = colours[values[place]];
+    }
+    context.putImageData(data, 0, top);
+    await breath();
   }
-  context.putImageData(data, 0, 0);
   return { values, canvas };
 }
 

@@ -12,6 +12,7 @@ async function prepare(payload) {
   if (!payload) return null;
   const { width, height } = payload;
   const base = decodeRuns(fromText(payload.base), width * height);
+  await breath();
   const mask = base.slice();
   const target = { ...payload, base, mask, done: [], undone: [] };
   for (const action of payload.actions) {
@@ -21,8 +22,10 @@ async function prepare(payload) {
       if (known.runs) turnOver(mask, known.runs);
     } else target.undone.unshift(known);
   }
+  await breath();
   target.before = { mask: mask.slice(), copy: new Uint8Array(width * height) };
   target.regions = lookAtRegions(target);
+  await inkOf(target);
   target.pictures = new Map(payload.layers.map((layer) => [layer.name, newPicture(layer, `${layer.name} of ${payload.key}`, payload)]));
   await Promise.all([...target.pictures.values()].map((image) => image.decode().catch(() => {})));
   heatOf(target);
@@ -41,9 +44,9 @@ function heatOf(target) {
       if (target === work) toast("The distance of this image cannot be had");
       return;
     }
-    const { values, canvas } = readHeat(image);
+    const { values, canvas } = await readHeat(image);
     Object.assign(target, { values, heatCanvas: canvas });
-    if (target === work) { ink.heat = canvas; drawInk(null); }
+    if (target === work) drawInk(null);
   })();
   return target.heat;
 }
@@ -58,10 +61,6 @@ function show(target) {
   [scene.width, scene.height] = [work.width, work.height];
   selectedRegion = null;
   Object.assign(drawing, { points: [], at: null, cursor: null, down: false, from: null });
-  ink.canvas.width = work.width;
-  ink.canvas.height = work.height;
-  colourInk(wholeBox());
-  ink.heat = work.heatCanvas ?? null;
   pictures.clear();
   for (const [name, image] of work.pictures) pictures.set(name, image);
   camera.fitted = true;
