@@ -16,6 +16,8 @@ from models.generators import write_generator
 log = logging.getLogger(__name__)
 
 TERMS = ("pixel", "low_frequency", "perceptual", "adversarial", "artifact")
+JUDGED_BY = ("threshold", "min_area", "window_size", "direction")
+"""Settings of the detector that the files carry."""
 SUFFIXES = (".pth", ".safetensors")
 
 
@@ -81,7 +83,10 @@ def _judged_by(trainer: Trainer) -> dict[str, Any]:
     for callback in trainer.callbacks:  # type: ignore[attr-defined]
         detector = getattr(getattr(callback, "judge", callback), "detector", None)
         if isinstance(detector, Detector):
-            settings = {"threshold": detector.threshold, "min_area": detector.min_area}
+            # Of files there are digests alone, which no setting can be made of.
+            settings = {
+                key: detector.settings[key] for key in JUDGED_BY if key in detector.settings
+            }
             return {"detector": {"name": type(detector).__name__, **settings}}
     return {}
 

@@ -205,9 +205,9 @@ def _require_folders(data: DictConfig) -> None:
 
 
 def detect_as_trained(config: DictConfig) -> None:
-    """Judge finetuned weights by the threshold and the minimum area that their training had.
+    """Judge finetuned weights by the detector's settings that their training had.
 
-    What the command line says of ``detector`` wins, and nothing is taken over for another detector
+    Each setting that the command line gives wins, and nothing is taken over for another detector
     than that of the training.
     """
     from hydra.core.hydra_config import HydraConfig
@@ -215,8 +215,10 @@ def detect_as_trained(config: DictConfig) -> None:
     weights = config.get("finetuned")
     if not isinstance(weights, str):
         return
-    given = [override.lstrip("+") for override in HydraConfig.get().overrides.task]
-    if any(override.startswith(("detector.", "detector=")) for override in given):
+    given = [
+        override.lstrip("+").partition("=")[0] for override in HydraConfig.get().overrides.task
+    ]
+    if "detector" in given:
         return
     from desra.checkpoints import read_checkpoint
     from models.generators import resolve_weights
@@ -225,9 +227,9 @@ def detect_as_trained(config: DictConfig) -> None:
     trained = json.loads(said) if said else {}
     if not str(config.detector.get("_target_", "")).endswith(f".{trained.get('name')}"):
         return
-    for name in ("threshold", "min_area"):
-        value = trained.get(name)
-        if isinstance(value, int | float) and config.detector[name] != value:
+    for name in trained.keys() & config.detector.keys():
+        value = trained[name]
+        if f"detector.{name}" not in given and config.detector[name] != value:
             log.info("detector.%s=%s, as in the training of %s", name, value, weights)
             config.detector[name] = value
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from torch.nn import functional as F
 from callbacks.artifact_detection import ArtifactDetectionCallback
 from callbacks.artifact_validation import ArtifactValidation
 from callbacks.checkpoints import WholeCheckpoints
+from callbacks.result_choice import ResultChoice
 from datamodules.desra_artifacts import DeSRAArtifacts
 from desra.detectors import ArtifactDetector
 from desra.images import to_uint8, write_png
@@ -107,11 +109,14 @@ def make_trainer(steps: int, callbacks: Sequence[Callback], **options: Any) -> T
 
 
 def run(root: Path, **options: Any) -> dict[str, Any]:
-    """Two mask updates and a validation; metrics, and the masks' pixels row by row."""
+    """Mask updates, and validations until patience ends the run; metrics, the masks' pixels row by
+    row, and the result's choice."""
     data = make_data(root, batch_size=2 // options.get("devices", 1))
-    callbacks = [detection(every_n_steps=1), validation()]
-    trainer = make_trainer(3, callbacks, **options)
-    trainer.fit(make_module(), data)
+    choice = ResultChoice(probes=2, patience=2)
+    callbacks = [detection(every_n_steps=1), validation(choice=choice)]
+    trainer = make_trainer(12, callbacks, val_check_interval=1, **options)
+    module = make_module(learning_rate=0.1)
+    trainer.fit(module, data)
     figures = {name: value.item() for name, value in trainer.callback_metrics.items()}
     return {
         "rank": trainer.global_rank,
@@ -120,6 +125,9 @@ def run(root: Path, **options: Any) -> dict[str, Any]:
             item.key: data.masks[item.key].full().nonzero()[0].tolist()
             for item in data.train.tuples
         },
+        "choice": [list(asdict(tried).values())[:5] for tried in choice.candidates],
+        "stopped_at": trainer.global_step,
+        "result": float(module.result.amount),
     }
 
 

@@ -218,9 +218,15 @@ def test_two_ranks_have_the_figures_and_masks_of_one(root: Path, tmp_path: Path)
     )
     assert process.returncode == 0, process.stderr
     assert any(expected["masks"].values())
+    assert expected["stopped_at"] < 12  # by patience, on both ranks
+    assert {0.0, 1.0} <= {removal for _, _, removal, *_ in expected["choice"]}
     for rank in range(2):
         found = json.loads((tmp_path / f"result.{rank}").read_text())
         assert found["masks"] == expected["masks"]
+        assert found["stopped_at"] == expected["stopped_at"]
+        assert found["result"] == pytest.approx(expected["result"], rel=1e-6)
+        for tried, once in zip(found["choice"], expected["choice"], strict=True):
+            assert tried == pytest.approx(once, rel=1e-6)
         assert found["figures"].keys() == expected["figures"].keys()
         for name, value in expected["figures"].items():
             assert found["figures"][name] == pytest.approx(value, rel=1e-6), name

@@ -101,24 +101,26 @@ def test_names_of_folders_are_one_folder_and_not_too_long() -> None:
 @pytest.mark.parametrize(
     ("given", "trained", "expected"),
     [
-        ([], "ArtifactDetector", 200),
-        (["detector.min_area=900"], "ArtifactDetector", 4000),
-        (["detector=ldl"], "ArtifactDetector", 4000),
-        ([], "LDLDetector", 4000),
+        ([], "ArtifactDetector", (200, "rougher")),
+        (["detector.min_area=4000"], "ArtifactDetector", (4000, "rougher")),
+        (["detector.direction=both"], "ArtifactDetector", (200, "both")),
+        (["detector=ldl"], "ArtifactDetector", (4000, "both")),
+        ([], "LDLDetector", (4000, "both")),
     ],
 )
 def test_finetuned_weights_are_judged_by_the_settings_of_their_training(
     tmp_path, monkeypatch, given, trained, expected
 ):
-    said = {"name": trained, "threshold": 0.7, "min_area": 200}
+    said = {"name": trained, "threshold": 0.7, "min_area": 200, "direction": "rougher"}
     state = {"a": torch.zeros(1)}
     write_state(tmp_path / "w.pth", {"params": state}, {"detector": json.dumps(said)})
     overrides = SimpleNamespace(overrides=SimpleNamespace(task=given))
     monkeypatch.setattr(HydraConfig, "get", lambda: overrides)
     detector = {"_target_": "desra.detectors.ArtifactDetector", "threshold": 0.7, "min_area": 4000}
+    detector["direction"] = "both"
     config = OmegaConf.create({"finetuned": str(tmp_path / "w.pth"), "detector": detector})
     run.detect_as_trained(config)
-    assert config.detector.min_area == expected
+    assert (config.detector.min_area, config.detector.direction) == expected
 
 
 def test_a_lost_rank_is_one_line_with_how_to_go_on():
