@@ -158,7 +158,7 @@ def versions(weights: Path, count: int = SEEDS, noise: float = NOISE) -> list[nn
             for parameter in network.parameters():
                 if parameter.ndim > 1:
                     shape = torch.randn(parameter.shape, generator=random)
-                    parameter += noise * parameter.std() * shape
+                    parameter.add_(noise * parameter.std() * shape)
         networks.append(network)
     return networks
 

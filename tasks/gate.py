@@ -109,11 +109,11 @@ class Gate(VersionsTask):
 
     def examine(self, result: Result, versions: Versions) -> None:
         """The figures of an image, and its page."""
-        masks = [found.mask for found in versions.found]
+        before, after = (found.mask for found in versions.found)
         old, new = map(self.batch, versions.images)
-        psnr = region_psnr(new, old, ~(masks[0] | masks[1])).item()
+        psnr = region_psnr(new, old, ~(before | after)).item()
         result.row = {
-            **changes(*masks, self.detector.rim),
+            **changes(before, after, self.detector.rim),
             "psnr_outside": None if np.isnan(psnr) else psnr,
         }
         result.write = partial(self._write, versions)
@@ -209,8 +209,9 @@ def changes(before: Tensor, after: Tensor, rim: int) -> Row:
         rim: pixels on each side in which nothing is detected, and no region compared.
     """
     shares = [mask.double().mean().item() for mask in (before, after)]
-    inside = [mask[..., rim:-rim, rim:-rim] if rim else mask for mask in (before, after)]
-    added, removed = (int(count(*inside)[0].sum()) for count in (added_regions, removed_regions))
+    inside = slice(rim, -rim or None)
+    old, new = (mask[..., inside, inside] for mask in (before, after))
+    added, removed = (int(count(old, new)[0].sum()) for count in (added_regions, removed_regions))
     return {
         "worsening": shares[1] - shares[0],
         "artifact_share_old": shares[0],
