@@ -1,6 +1,6 @@
 """Damaged files against all readers: a line, a picture or a state, and nothing else.
 
-    python -m benchmarks.fuzz [--inputs 10000] [--seed 0]
+    python -m benchmarks.fuzz [--inputs 10000] [--seed 0] [--only ncnn ONNX]
 
 Whole files of every kind that is read are mutated (bytes flipped, cut, doubled, spliced, numbers in
 them replaced) and read. What a reader may do is return, or raise `InputError`; within five seconds
@@ -21,7 +21,8 @@ import time
 import traceback
 import warnings
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -51,10 +52,10 @@ LARGE = 2**20
 Read = Callable[[Path], Any]
 
 
-def fuzz(inputs: int, seed: int, folder: Path) -> list[str]:
-    """Read ``inputs`` mutated files; what went wrong, one line each."""
+def fuzz(inputs: int, seed: int, folder: Path, only: Sequence[str] = ("",)) -> list[str]:
+    """Read ``inputs`` mutated files of kinds that begin so; what went wrong, one line each."""
     rng = np.random.default_rng(seed)
-    kinds = _kinds(folder)
+    kinds = [kind for kind in _kinds(folder) if kind[0].startswith(tuple(only))]
     problems: list[str] = []
     outcomes: Counter[str] = Counter()
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -164,7 +165,7 @@ def _kinds(folder: Path) -> list[tuple[str, str, bytes, Read]]:
     kinds.append(("ledger", ".rec", b'{"fingerprint": "f", "row": {"image": "a"}, "outputs": {}}',
                   _read_record))  # fmt: skip
     kinds += [(name, suffix, data, _load) for name, suffix, data in _weights()]
-    return kinds
+    return kinds + _graphs(folder / "whole.onnx")
 
 
 def _saved(image: Image.Image, form: str, **options: Any) -> bytes:
@@ -200,6 +201,44 @@ def _weights() -> list[tuple[str, str, bytes]]:
     return found
 
 
+def _graphs(onnx: Path) -> list[tuple[str, str, bytes, Read]]:
+    """A generator as an ncnn pair and as an ONNX file."""
+    torch.manual_seed(0)
+    network = SRVGGNetCompact(2, features=8, depth=1).eval()
+    state = network.state_dict().values()
+    weights = b"".join(
+        b"\0" * 4 * (tensor.ndim == 4) + tensor.numpy().tobytes() for tensor in state
+    )
+    text = _PARAM.encode()
+    torch.onnx.export(network, (torch.rand(1, 3, 8, 8),), onnx, dynamo=False)
+    return [
+        ("ncnn graph", ".param", text, partial(_load_pair, ".bin", weights)),
+        ("ncnn weights", ".bin", weights, partial(_load_pair, ".param", text)),
+        ("ONNX", ".onnx", onnx.read_bytes(), load_generator),
+    ]
+
+
+_PARAM = """\
+7767517
+10 11
+Input image 0 1 data
+Split twice 1 2 data one two
+Convolution first 1 1 one a 0=8 1=3 4=1 5=1 6=216
+PReLU slopes1 1 1 a b 0=8
+Convolution second 1 1 b c 0=8 1=3 4=1 5=1 6=576
+PReLU slopes2 1 1 c d 0=8
+Convolution last 1 1 d e 0=12 1=3 4=1 5=1 6=864
+PixelShuffle shuffle 1 1 e f 0=2
+Interp nearest 1 1 two g 0=1 1=2.0 2=2.0
+BinaryOp add 2 1 f g output
+"""
+
+
+def _load_pair(suffix: str, partner: bytes, path: Path) -> None:
+    path.with_suffix(suffix).write_bytes(partner)
+    load_generator(path)
+
+
 def _read_and_write(path: Path) -> None:
     image_size(path)
     picture = read_image(path)
@@ -224,10 +263,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Damaged files against all readers.")
     parser.add_argument("--inputs", type=int, default=10_000)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--only", nargs="+", default=[""], help="kinds whose names begin so")
     given = parser.parse_args()
     warnings.simplefilter("ignore")
     with tempfile.TemporaryDirectory() as folder:
-        problems = fuzz(given.inputs, given.seed, Path(folder))
+        problems = fuzz(given.inputs, given.seed, Path(folder), given.only)
     for problem in problems:
         print(problem)
     print(f"{given.inputs} inputs, {len(problems)} findings")

@@ -124,6 +124,11 @@ class Recognised:
         return Checkpoint(path, {known.CONTAINER: self.state}, said)
 
 
+def one_line(error: Exception) -> str:
+    """A message that may repeat what is in a damaged file, cut short."""
+    return " ".join(str(error).split())[:300]
+
+
 def recognise(graph: Graph, output: Value) -> Recognised:
     """The network whose output is ``output``.
 

@@ -8,6 +8,7 @@ into float32.
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ import torch
 from torch import Tensor
 
 from desra.errors import InputError
-from models.generators.graphs import Graph, Recognised, Value, recognise
+from models.generators.graphs import Graph, Recognised, Value, one_line, recognise
 
 SUFFIXES = (".param", ".bin")
 
@@ -46,14 +47,27 @@ class Layer:
     settings: dict[int, str | list[str]]
 
     def number(self, setting: int, default: float = 0) -> float:
-        """A setting's value."""
-        value = self.settings.get(setting, default)
-        return float(value[0] if isinstance(value, list) else value)
+        """A setting's value.
+
+        Raises:
+            InputError: it is no number.
+        """
+        return (self.numbers(setting) or [default])[0]
 
     def numbers(self, setting: int) -> list[float]:
-        """An array's values; empty if it is not set."""
+        """An array's values; empty if it is not set.
+
+        Raises:
+            InputError: they are no numbers.
+        """
         value = self.settings.get(setting, [])
-        return [float(item) for item in (value if isinstance(value, list) else [value])]
+        try:
+            numbers = [float(item) for item in (value if isinstance(value, list) else [value])]
+        except ValueError as error:
+            raise InputError(f"layer {self.name}: {error}") from error
+        if not all(map(math.isfinite, numbers)):
+            raise InputError(f"layer {self.name}: setting {setting} is no finite number")
+        return numbers
 
 
 def is_pair(path: Path) -> bool:
@@ -78,18 +92,20 @@ def read_ncnn(path: str | Path) -> Recognised:
     try:
         layers = parse_param(text.read_bytes().decode())
     except (UnicodeDecodeError, ValueError, IndexError) as error:
-        raise InputError(f"{text}: damaged, or not a text file of ncnn ({error})") from error
+        raise InputError(
+            f"{text}: damaged, or not a text file of ncnn ({one_line(error)})"
+        ) from error
     reader = _Reader(weights)
     graph = Graph()
     try:
         output = _express(graph, layers, reader)
     except InputError as error:
-        raise InputError(f"{text}: {error}") from error
+        raise InputError(f"{text}: {one_line(error)}") from error
     reader.finish()
     try:
         return recognise(graph, output)
     except InputError as error:
-        raise InputError(f"{text}: {error}") from error
+        raise InputError(f"{text}: {one_line(error)}") from error
 
 
 def parse_param(text: str) -> list[Layer]:
@@ -175,6 +191,8 @@ def _express(graph: Graph, layers: list[Layer], reader: _Reader) -> Value:
                 f"layer {layer.name} is a {layer.kind}, which neither RRDBNet nor SRVGGNetCompact "
                 "has; of ncnn's models those two are read"
             )
+        if not layer.inputs and layer.kind != "Input":
+            raise InputError(f"layer {layer.name} reads nothing")
         try:
             inputs = [blobs[name] for name in layer.inputs]
         except KeyError as error:
@@ -188,7 +206,8 @@ def _convolution(graph: Graph, layer: Layer, inputs: list[Value], reader: _Reade
     outputs, size = int(layer.number(0)), int(layer.number(6))
     geometry = [layer.number(1), layer.number(11, layer.number(1))]
     geometry += [layer.number(2, 1), layer.number(3, 1), layer.number(4)]
-    if geometry != [3, 3, 1, 1, 1] or not layer.number(5) or outputs < 1 or size % (9 * outputs):
+    plain = geometry == [3, 3, 1, 1, 1] and layer.number(5)
+    if not plain or min(outputs, size) < 1 or size % (9 * outputs):
         raise InputError(f"layer {layer.name} is no 3×3 convolution with padding 1 and a bias")
     weight = reader.tagged(size, layer).reshape(outputs, -1, 3, 3)
     graph.weights.append({"weight": weight, "bias": reader.plain(outputs, layer)})
@@ -198,7 +217,7 @@ def _convolution(graph: Graph, layer: Layer, inputs: list[Value], reader: _Reade
         raise InputError(f"layer {layer.name} has activation {activation} of ncnn's; not known")
     if not activation:
         return x
-    return graph.leaky_relu(x, layer.numbers(10)[0] if activation == 2 else 0)
+    return graph.leaky_relu(x, layer.number(10) if activation == 2 else 0)
 
 
 def _prelu(graph: Graph, layer: Layer, inputs: list[Value], reader: _Reader) -> Value:

@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from desra.errors import InputError
-from models.generators.graphs import Graph, Recognised, Value, recognise
+from models.generators.graphs import Graph, Recognised, Value, one_line, recognise
 
 if TYPE_CHECKING:
-    from onnx import NodeProto
+    from onnx import ModelProto, NodeProto
 
 SUFFIX = ".onnx"
 
@@ -35,28 +35,33 @@ def read_onnx(path: str | Path) -> Recognised:
     """
     try:
         import onnx
-        from google.protobuf.message import DecodeError
     except ImportError as error:
         raise InputError(
             f"{path}: reading it needs the package onnx: pip install 'desra[export]'"
         ) from error
     try:
-        model = onnx.load(str(path))
-        tensors = {item.name: onnx.numpy_helper.to_array(item) for item in model.graph.initializer}
-    except (DecodeError, OSError, ValueError, TypeError, onnx.checker.ValidationError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise InputError(f"{path}: damaged, or not an ONNX file ({reason})") from error
-    reader = _Nodes(Graph(), tensors)
-    inputs = [item.name for item in model.graph.input if item.name not in tensors]
-    reader.values = dict.fromkeys(inputs[:1], reader.graph.image())
-    try:
-        for node in model.graph.node:
-            reader.express(node)
-        if not model.graph.output or model.graph.output[0].name not in reader.values:
-            raise InputError("its output does not depend on its input")
-        return recognise(reader.graph, reader.values[model.graph.output[0].name])
+        return _recognised(onnx.load(str(path)))
     except InputError as error:
-        raise InputError(f"{path}: {error}") from error
+        raise InputError(f"{path}: {one_line(error)}") from error
+    except MemoryError:
+        raise
+    except Exception as error:  # of whatever kind fields of other types and lengths lead to
+        raise InputError(
+            f"{path}: damaged, or not an ONNX file ({type(error).__name__}: {one_line(error)})"
+        ) from error
+
+
+def _recognised(model: ModelProto) -> Recognised:
+    from onnx.numpy_helper import to_array
+
+    reader = _Nodes(Graph(), {item.name: to_array(item) for item in model.graph.initializer})
+    inputs = [item.name for item in model.graph.input if item.name not in reader.tensors]
+    reader.values = dict.fromkeys(inputs[:1], reader.graph.image())
+    for node in model.graph.node:
+        reader.express(node)
+    if not model.graph.output or model.graph.output[0].name not in reader.values:
+        raise InputError("its output does not depend on its input")
+    return recognise(reader.graph, reader.values[model.graph.output[0].name])
 
 
 @dataclass
@@ -133,7 +138,7 @@ class _Nodes:
         scales = self.tensor(node, 1 if node.op_type == "Upsample" else 2).tolist()
         if len(scales) != 4 or scales[:2] != [1, 1] or scales[2] != scales[3]:
             raise _unknown(node)
-        mode = bytes(said.get("mode", b"nearest")).decode()
+        mode = said.get("mode", b"nearest").decode()  # a number has no decode
         if mode == "nearest":
             return self.graph.nearest(self.value(node), scales[2])
         return self.graph.resized(self.value(node), mode, scales[2])

@@ -128,6 +128,8 @@ def test_a_step_after_the_network_is_named_and_left_out(tmp_path, caplog):
         ("0=1 1=4.0", "0=1 1=3.0", "scales by 3.0 down and 4.0 across"),
         ("0=1 1=4.000000e+00 2=4.000000e+00", "0=1 1=2.0 2=2.0", "joined neither as"),
         ("6=216", "6=215", "no 3×3 convolution"),
+        ("6=216", "6=9e999", "Conv_0: setting 6 is no finite number"),
+        ("0=8 1=3 4=1", "0=8! 1=3 4=1", "Conv_0: could not convert string to float: '8!'"),
         ("0=8 1=3 4=1", "0=8 1=5 4=1", "no 3×3 convolution"),
         ("106 111 112", "106 missing 112", "reads 'missing'"),
         ("6=3456", "6=3888", "model.bin ends in the weights of Conv_2"),
