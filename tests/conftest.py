@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import cv2
+import hypothesis
 import numpy as np
 import pytest
 import torch
@@ -18,6 +19,9 @@ ROOT = Path(__file__).parents[1]
 
 SLOW = ("annotator", "cli", "docs", "samples", "test_conf.py", "test_wheel.py")
 """What starts processes, browsers or whole trainings: left out of ``make test-fast``."""
+
+hypothesis.settings.register_profile("same in every run", derandomize=True)
+hypothesis.settings.load_profile("same in every run")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

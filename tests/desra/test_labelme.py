@@ -65,7 +65,7 @@ def test_polygon_holds_what_lies_inside_it(tmp_path_factory, points, kind):
     )
     assert mask.shape == (HEIGHT, WIDTH)
     assert mask[signed > 1].all()
-    assert not mask[signed < -1.5].any()
+    assert not mask[signed < -2].any()  # 1.66 at the tips of 4,000 random triangles
 
 
 @pytest.mark.parametrize("corners", [[[4, 6], [20, 11]], [[20, 11], [4, 6]], [[20, 6], [4, 11]]])
