@@ -4,6 +4,7 @@ from models.generators.elan import ELAN
 from models.generators.inference import prepare_for_inference
 from models.generators.loading import built, load_generator, write_generator
 from models.generators.rcan import RCAN
+from models.generators.rlfn import RLFN
 from models.generators.rrdbnet import RRDBNet
 from models.generators.rrdbnet_ps import RRDBPSNet
 from models.generators.srvgg import SRVGGNetCompact
@@ -13,6 +14,7 @@ from models.generators.zoo import ZOO, resolve_weights
 __all__ = [
     "ELAN",
     "RCAN",
+    "RLFN",
     "ZOO",
     "RRDBNet",
     "RRDBPSNet",

@@ -21,6 +21,7 @@ from models.generators.ncnn import is_pair, read_ncnn
 from models.generators.onnx_import import SUFFIX as ONNX
 from models.generators.onnx_import import read_onnx
 from models.generators.rcan import RCAN
+from models.generators.rlfn import RLFN
 from models.generators.rrdbnet import RRDBNet
 from models.generators.rrdbnet_keys import KeyStyle, from_basicsr, key_style
 from models.generators.rrdbnet_ps import RRDBPSNet
@@ -30,7 +31,7 @@ from models.generators.zoo import resolve_weights
 
 log = logging.getLogger(__name__)
 
-Architecture = type[RRDBNet | RRDBPSNet | SRVGGNetCompact | SwinIR | RCAN | ELAN]
+Architecture = type[RRDBNet | RRDBPSNet | SRVGGNetCompact | SwinIR | RCAN | ELAN | RLFN]
 
 ARCHITECTURES: tuple[Architecture, ...] = (
     RRDBNet,
@@ -39,6 +40,7 @@ ARCHITECTURES: tuple[Architecture, ...] = (
     SwinIR,
     RCAN,
     ELAN,
+    RLFN,
 )
 """Each recognises its states, and builds itself from one."""
 

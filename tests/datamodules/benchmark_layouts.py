@@ -91,7 +91,7 @@ def write_sr_prominence(root: Path) -> None:
         for role in ("gan_sr", "hr", "lr", "mse_sr"):
             write_png(root / "images" / role / f"{index}.png", there[role])
         image = {
-            "subset": "urban100",
+            "subset": "open_images",
             "sr_image": f"images/gan_sr/{index}.png",
             "hr_image": f"images/hr/{index}.png",
             "lr_image": f"images/lr/{index}.png",
@@ -100,9 +100,9 @@ def write_sr_prominence(root: Path) -> None:
         for number, box in enumerate(BOXES[index]):
             write_png(root / "masks" / f"{index}_{number}.png", box_mask(box))
             votes = {"mask": f"masks/{index}_{number}.png", "votes": round(20 * box[4])}
-            rows.append({**image, **votes, "viewers": 20})
+            rows.append({**image, **votes, "viewers": 20, "prominence": round(20 * box[4]) / 20})
         if not BOXES[index]:
-            rows.append({**image, "mask": "", "votes": "", "viewers": ""})
+            rows.append({**image, "mask": "", "votes": "", "viewers": "", "prominence": ""})
     rows.append({**rows[0], "subset": "desra"})
     write_rows(root / "metadata.csv", rows)
 
@@ -151,3 +151,13 @@ def write_folder(root: Path) -> None:
         for name, role in {"sr": "gan_sr", "lr": "lr", "hr": "hr", "after": "after"}.items():
             write_png(root / name / f"a/{index}.png", there[role])
         write_png(root / "masks" / f"a/{index}.png", whole_mask(index))
+
+
+def write_all(root: Path) -> None:
+    """Every layout, in a folder of the name that ``roots`` of ``task=benchmark`` has for it."""
+    write_release(root / "desra")
+    write_sr_prominence(root / "sr_prominence")
+    write_sr_ground(root / "sr_ground")
+    write_jpeg_ai(root / "jpeg_ai")
+    write_qualisr(root / "qualisr")
+    write_folder(root / "folder")

@@ -61,7 +61,7 @@ def sr_prominence(root: Path, reference: str) -> list[Item]:
     """Items of ``metadata.csv`` with a row a mask; those of one subset."""
     items: dict[str, Item] = {}
     for row in csv.DictReader((root / "metadata.csv").open()):
-        if row["subset"] != "urban100":
+        if row["subset"] != "open_images":
             continue
         gan_sr = read(root / row["sr_image"])
         item = items.setdefault(

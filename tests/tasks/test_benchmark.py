@@ -6,15 +6,21 @@ from functools import partial
 
 import numpy as np
 import pytest
+import torch
+from spandrel.architectures.SPAN import SPAN
 
 from datamodules.benchmark_images import BenchmarkImages
 from datamodules.benchmark_sets import JPEGAI, Folder, QualiSR, Release, SRGround, Table
 from desra.detectors import ArtifactDetector, LDLDetector, NIQEDetector
 from desra.errors import InputError
+from desra.images import read_rgb, write_png
 from desra.segmenters import NoSegmenter
+from models.generators import RLFN, load_generator
+from models.upscaler import Upscaler
 from tasks.benchmark import Benchmark
 from tasks.benchmark_counts import MEASURES, mean_ranks
 from tests.datamodules import benchmark_layouts as layouts
+from tests.models.networks import randomise
 from tests.reference import plain_benchmark as plain
 from tests.tasks.image_tasks import run_task
 
@@ -27,7 +33,7 @@ CASES = {
     "release": (layouts.write_release, Release, plain.release, ["mse_sr", "bicubic"]),
     "sr_prominence": (
         layouts.write_sr_prominence,
-        partial(Table, table="metadata.csv", columns=COLUMNS, where={"subset": "urban100"}),
+        partial(Table, table="metadata.csv", columns=COLUMNS, where={"subset": "open_images"}),
         plain.sr_prominence,
         ["rlfn", "hr", "bicubic"],
     ),
@@ -110,6 +116,30 @@ def test_ranks_over_sets_and_a_detector_without_reference(tmp_path, capsys):
     }
     assert figures["bicubic"] == figures["hr"]
     assert "niqe takes no reference: checked, its maps are identical" in capsys.readouterr().out
+
+
+def test_references_are_made_by_their_networks(tmp_path):
+    torch.manual_seed(0)
+    networks = {
+        "rlfn": RLFN(features=8, blocks=1),
+        "span": SPAN(num_in_ch=3, num_out_ch=3, feature_channels=8, upscale=4),
+    }
+    layouts.write_folder(tmp_path / "set")
+    weights, folders = {}, {}
+    for name, network in networks.items():
+        weights[name], folders[name] = str(tmp_path / f"{name}.pth"), tmp_path / name
+        torch.save({"params": randomise(network).state_dict()}, weights[name])
+        upscaler = Upscaler(load_generator(weights[name]))
+        for path in (tmp_path / "set/lr/a").iterdir():
+            write_png(folders[name] / "a" / path.name, upscaler.upscale_image(read_rgb(path)))
+    made, _ = run(tmp_path / "out", {"s": Folder(tmp_path / "set")}, [*networks], weights=weights)
+    read, _ = run(tmp_path / "two", {"s": Folder(tmp_path / "set", folders=folders)}, [*networks])
+    assert [row["reference"] for row in made] == ["rlfn", "span"]
+    for row, other in zip(made, read, strict=True):
+        assert {k: v for k, v in row.items() if "seconds" not in k} == {
+            k: v for k, v in other.items() if "seconds" not in k
+        }
+    assert made[0]["pr_auc"] != made[1]["pr_auc"]
 
 
 def test_a_detector_wrongly_said_to_need_no_reference_is_found_out(tmp_path):
