@@ -3,8 +3,8 @@
 The measure is the correlation of gradients: in windows of 11 pixels, at three scales, the sum of
 scalar products of both images' gradients over the root of the product of their sums of squares, as
 of normalised cross-correlation. It is 1 where edges agree in place, direction and sign, 0 where one
-image has edges that have nothing to do with the other's. DeSRA's distance compares strengths of
-texture alone and knows no truth.
+image has edges that have nothing to do with the other's, or the other has none. DeSRA's distance
+compares strengths of texture alone and knows no truth.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ LOST = 0.2
 VISIBLE = 4.0 / 255
 """Root mean square error from which on an artifact can be seen."""
 _QUIET = (2.0 / 255) ** 2
-"""Of squared gradients: flat places agree."""
+"""Of squared gradients: as of a third gradient that both images have, so that two flat places agree
+and a flat one agrees with no edges."""
 
 
 def true_labels(hr: Tensor, mse_sr: Tensor, gan_sr: Tensor) -> Tensor:
@@ -43,7 +44,15 @@ def true_labels(hr: Tensor, mse_sr: Tensor, gan_sr: Tensor) -> Tensor:
 
 
 def agreement(first: Tensor, second: Tensor) -> Tensor:
-    """Correlation of the gradients of two images' brightness, ``(B, 1, H, W)`` in [0, 1]."""
+    """Correlation of the gradients of two images' brightness, of either with the other.
+
+    Args:
+        first: ``(B, 3, H, W)`` float in [0, 1], sides multiples of 4.
+        second: likewise.
+
+    Returns:
+        ``(B, 1, H, W)`` in [0, 1], 1 where they are equal.
+    """
     height, width = first.shape[-2:]
     total = first.new_zeros(len(first), 1, height, width)
     for side in SCALES:
@@ -52,7 +61,8 @@ def agreement(first: Tensor, second: Tensor) -> Tensor:
         products = [(across[i] * across[j]).sum(1, keepdim=True) for i, j in
                     ((0, 1), (0, 0), (1, 1))]  # fmt: skip
         joint, one, other = (_window(product) for product in products)
-        correlation = (joint + _QUIET) / ((one * other).sqrt() + _QUIET)
+        # Cauchy and Schwarz: at most 1, since (joint + q)² ≤ (one + q) (other + q).
+        correlation = (joint + _QUIET) / ((one + _QUIET) * (other + _QUIET)).sqrt()
         total += F.interpolate(correlation.clamp(0, 1), (height, width), mode="bilinear")
     return total / len(SCALES)
 
