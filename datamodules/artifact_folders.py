@@ -20,6 +20,7 @@ _ROLES = {
     "mask": Role(kind="mask", required=False),
     "gt_mask": Role(kind="label", required=False),
     "hr": Role(required=False),
+    "weight": Role(required=False),
 }
 
 
@@ -30,7 +31,8 @@ class ArtifactTuple:
     Attributes:
         key: relative path without suffix.
         paths: the files of ``lr``, ``mse_sr``, ``gan_sr`` and, where there, ``mask``, ``gt_mask``,
-            ``hr`` (the true image, which only validation and evaluation compare with).
+            ``hr`` (the true image, which only validation and evaluation compare with), ``weight``
+            (how much MSE-SR counts on a region, which only training asks).
         lr_size: height and width of LR; those of the upscalings are ``scale`` times as large.
         scale: the upscaling factor.
     """
@@ -66,6 +68,7 @@ def find_artifact_set(
     root: str | Path,
     method: str | None = None,
     folder_names: Mapping[str, str] = FOLDER_NAMES,
+    weight_root: str | Path | None = None,
 ) -> ArtifactSet:
     """Match the folders of an artifact set and check the sizes of what they hold (headers only).
 
@@ -74,11 +77,14 @@ def find_artifact_set(
             ``GT-Mask`` and ``HR``, or one folder a method that holds them.
         method: which method's, where ``root`` holds several.
         folder_names: role to folder name.
+        weight_root: weights that do not lie in the set's ``Weight``.
 
     Raises:
-        InputError: no such folders, no images, or several methods and none chosen.
+        InputError: no such folders, no images, several methods and none chosen, or weights of no
+            image.
     """
-    roles = locate_roles(_ROLES, root, method, folder_names)
+    given = {**_ROLES, "weight": Role(weight_root, required=False)}
+    roles = locate_roles(given, root, method, folder_names)
     found = ArtifactSet(Path(root))
     matches = match_roles(roles)
     for match in matches:
@@ -91,6 +97,11 @@ def find_artifact_set(
         except InputError as error:
             found.errors.append(str(error))
     _check_scales(found)
+    if weight_root is not None and not any("weight" in item.paths for item in found.tuples):
+        raise InputError(
+            f"{weight_root}: no weight has the relative path of an image in {root}; give the folder "
+            "Weight that task=weight_masks makes of this set"
+        )
     if labels := roles.get("gt_mask"):
         stray = sorted(find_gt_masks(labels.folder).keys() - {match.key for match in matches})
         found.left_out += [f"{key}: labelled, but not upscaled" for key in stray]
@@ -106,11 +117,12 @@ def _read_tuple(match: Match) -> ArtifactTuple:
             f"{match.key}: LR is {_text(lr)}, MSE-SR {_text(mse_sr)}, GAN-SR {_text(gan_sr)}; the "
             "upscalings must be of one size, a whole multiple of LR's"
         )
-    if "hr" in paths and (hr := image_size(paths["hr"])) != gan_sr:
-        raise InputError(
-            f"{match.key}: HR is {_text(hr)}, GAN-SR {_text(gan_sr)}; the true image must be of "
-            "the upscalings' size"
-        )
+    for role in {"hr", "weight"} & paths.keys():
+        if (size := image_size(paths[role])) != gan_sr:
+            raise InputError(
+                f"{match.key}: {FOLDER_NAMES[role]} is {_text(size)}, GAN-SR {_text(gan_sr)}; it "
+                "must be of the upscalings' size"
+            )
     return ArtifactTuple(match.key, paths, lr, scale)
 
 

@@ -63,7 +63,8 @@ class CropPlanner:
         mask = self.masks[item.key]
         window = self.rule.window(draws_of(self.seed, index), item.lr_size, self.scale, mask)
         bits = np.packbits(window.cut_mask(mask, self.scale)) if mask.area else None
-        paths = {role: item.paths[role] for role in IMAGE_ROLES}
+        roles = (*IMAGE_ROLES, "weight")
+        paths = {role: item.paths[role] for role in roles if role in item.paths}
         return CropPlan(index, item.key, paths, window, bits)
 
     def _pair_plan(self, index: int, pair: ImagePair) -> CropPlan:
@@ -84,13 +85,16 @@ class ArtifactCropMaker(CropMaker):
         images: where the images come from.
         size: rows and columns of an LR crop.
         scale: the upscaling factor.
+        weighted: whether images of the set have weights.
     """
 
-    def __init__(self, images: ImageCache, size: int, scale: int) -> None:
-        super().__init__(images, size, {"lr": 1, "mse_sr": scale, "gan_sr": scale})
+    def __init__(self, images: ImageCache, size: int, scale: int, weighted: bool = False) -> None:
+        scales = {"lr": 1, "mse_sr": scale, "gan_sr": scale}
+        super().__init__(images, size, {**scales, "weight": scale} if weighted else scales)
 
     def __call__(self, plans: list[CropPlan]) -> dict[str, Any]:
-        """As `CropMaker`, and ``mask`` (B, 1, H, W) bool, ``paired`` (B,) bool.
+        """As `CropMaker`, and ``mask`` (B, 1, H, W) bool, ``paired`` (B,) bool, and perhaps
+        ``weight`` (B, 1, H, W) uint8.
 
         Also ``without_lr``: place and number of each sample whose LR has yet to be made.
         """
@@ -102,6 +106,8 @@ class ArtifactCropMaker(CropMaker):
                 bits = np.unpackbits(plan.mask, count=side * side).view(bool)
                 mask[place, 0] = torch.from_numpy(bits.reshape(side, side))
         batch["mask"] = mask
+        if "weight" in batch:
+            batch["weight"] = batch["weight"][:, :1]  # grey
         batch["paired"] = torch.tensor([plan.paired for plan in plans])
         batch["without_lr"] = [
             (place, plan.index) for place, plan in enumerate(plans) if "lr" not in plan.paths

@@ -48,7 +48,7 @@ class ArtifactSide:
         return [
             (item.paths[role], item.lr_size if role == "lr" else item.sr_size)
             for item in self.tuples
-            for role in (*IMAGE_ROLES, "hr")
+            for role in (*IMAGE_ROLES, "hr", "weight")
             if role in item.paths
         ]
 
@@ -60,6 +60,7 @@ def find_sides(
     rule: splits.SplitRule,
     mask_source: MaskSource,
     mask_required: bool,
+    weight_root: str | None = None,
 ) -> tuple[ArtifactSide, ArtifactSide, list[str]]:
     """Find and check both sides and read their masks.
 
@@ -70,11 +71,9 @@ def find_sides(
         InputError: anything that is wrong, all of it listed.
     """
     needed = _MASK_ROLES[mask_source]
-    train, val, left_out = _find_tuples(root, method, folder_names, rule)
-    train = [  # training does not look at the truth
-        replace(item, paths={role: path for role, path in item.paths.items() if role != "hr"})
-        for item in train
-    ]
+    train, val, left_out = _find_tuples(root, method, folder_names, rule, weight_root)
+    train = _without("hr", train)  # training does not look at the truth
+    val = _without("weight", val)
     problems = [
         f"{item.key}: no {mask_source} mask; make it with detect.py or by hand, or give "
         "data.mask_required=false to begin with an empty one"
@@ -96,10 +95,21 @@ def find_sides(
     return sides[0], sides[1], left_out
 
 
+def _without(role: str, tuples: Sequence[ArtifactTuple]) -> list[ArtifactTuple]:
+    return [
+        replace(item, paths={name: path for name, path in item.paths.items() if name != role})
+        for item in tuples
+    ]
+
+
 def _find_tuples(
-    root: str, method: str | None, folder_names: Mapping[str, str], rule: splits.SplitRule
+    root: str,
+    method: str | None,
+    folder_names: Mapping[str, str],
+    rule: splits.SplitRule,
+    weight_root: str | None,
 ) -> tuple[list[ArtifactTuple], list[ArtifactTuple], list[str]]:
-    found = _usable(find_artifact_set(root, method, folder_names))
+    found = _usable(find_artifact_set(root, method, folder_names, weight_root))
     keys = [item.key for item in found.tuples]
     if not rule.val_root:
         held = rule.held_out(keys)
@@ -152,6 +162,8 @@ def summary(
     table.add_row("artifact share", *(_share(side.masks) for side in sides))
     table.add_row("labelled", *(str(len(side.labels)) for side in sides))
     table.add_row("with the true image", "", str(sum("hr" in item.paths for item in val.tuples)))
+    if weighted := sum("weight" in item.paths for item in train.tuples):
+        table.add_row("weighted", str(weighted), "")
     table.add_row("LR/HR pairs mixed in", str(pairs), "")
     table.add_row("scale", f"×{train.tuples[0].scale}", "")
     table.add_row("kept in memory", f"{images.kept_bytes / 1e9:.2f} GB", "")

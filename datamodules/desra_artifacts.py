@@ -35,8 +35,8 @@ class DeSRAArtifacts(TrainingData):
 
     Training batches are dicts: ``lr`` (B, 3, h, w), ``mse_sr``, ``gan_sr`` (B, 3, H, W) float32 in
     [0, 1], ``mask`` (B, 1, H, W) bool, ``paired`` (B,) bool (LR/HR pairs, see ``hr_root``),
-    ``index`` (B,) int64 (number of the sample in the run), ``keys``. They travel to the device as
-    8-bit images. Sample i is a pure function of ``seed``, i and the masks as they are at its step:
+    ``index`` (B,) int64 (number of the sample in the run), ``keys``; and ``weight`` (B, 1, H, W)
+    float32 where the set has weights. They travel to the device as 8-bit images. Sample i is a pure function of ``seed``, i and the masks as they are at its step:
     number of ranks and workers, and a resume from a checkpoint, change nothing.
 
     Validation batches are whole images, one at a time: the same without ``paired``, with
@@ -50,6 +50,9 @@ class DeSRAArtifacts(TrainingData):
         folder_names: role (``lr``, ``mse_sr``, ``gan_sr``, ``mask``, ``gt_mask``) to folder name,
             where it is not the release's.
         mask_source: train on ``"detected"`` masks or on the ``"labelled"`` ones.
+        weight_root: how much MSE-SR counts on each region of the masks, ``Weight`` of
+            ``task=weight_masks``; null: ``Weight`` in ``root``, if there is one. A region without a
+            weight, or of an image without, counts in full.
         mask_required: refuse images without that mask; if false they start with an empty one.
         val_root: another artifact set to validate on.
         val_list: text file with the keys to validate on, one a line.
@@ -82,7 +85,7 @@ class DeSRAArtifacts(TrainingData):
         InputError: (in `setup`) anything that would stop training later, all of it listed.
     """
 
-    image_roles = IMAGE_ROLES
+    image_roles = (*IMAGE_ROLES, "weight")
 
     def __init__(
         self,
@@ -91,6 +94,7 @@ class DeSRAArtifacts(TrainingData):
         folder_names: Mapping[str, str] | None = None,
         mask_source: MaskSource = "detected",
         mask_required: bool = True,
+        weight_root: str | None = None,
         val_root: str | None = None,
         val_list: str | None = None,
         val_share: float = 0.1,
@@ -117,6 +121,7 @@ class DeSRAArtifacts(TrainingData):
         self.root, self.method = root, method
         self.folder_names = {**FOLDER_NAMES, **(folder_names or {})}
         self.mask_source, self.mask_required = mask_source, mask_required
+        self.weight_root = weight_root
         self.split_rule = SplitRule(val_root, val_list, val_share, group_pattern, seed, train_count)
         self.crop_rule = CropRule(gt_crop, artifact_bias, artifact_origin, flip, rotate)
         self.hr_root, self.hr_lr_root, self.hr_ratio = hr_root, hr_lr_root, hr_ratio
@@ -164,6 +169,7 @@ class DeSRAArtifacts(TrainingData):
             self.split_rule,
             self.mask_source,
             self.mask_required,
+            self.weight_root,
         )
         scale = train.tuples[0].scale
         self.crop_rule.size(scale)
@@ -219,7 +225,12 @@ class DeSRAArtifacts(TrainingData):
         pairs = [sized for pair in self.pairs for sized in pair.sized_paths]
         self._stream = SampleStream(
             planner,
-            ArtifactCropMaker(self.images, self.crop_rule.size(self.scale), self.scale),
+            ArtifactCropMaker(
+                self.images,
+                self.crop_rule.size(self.scale),
+                self.scale,
+                weighted=any("weight" in item.paths for item in self.train.tuples),
+            ),
             self.batch_size,
             self.epoch_steps or math.ceil(len(self.train.tuples) / tuples_a_step),
             rank,

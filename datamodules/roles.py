@@ -24,6 +24,7 @@ FOLDER_NAMES: dict[str, str] = {
     "mask": "DeSRA-Mask",
     "gt_mask": "GT-Mask",
     "hr": "HR",
+    "weight": "Weight",
 }
 """Of the released dataset, which detect.py leaves and train.py reads."""
 
@@ -35,6 +36,7 @@ _SETTINGS = {
     "mask": "pred_root=DIR (detected masks, detect.py's DeSRA-Mask)",
     "gt_mask": "gt_root=DIR (labels, mask images or LabelMe's JSON)",
     "hr": "the folder HR of an artifact set (true images)",
+    "weight": "data.weight_root=DIR (P(noticed) of each region, Weight of task=weight_masks)",
 }
 """What gives a role its folder, in the words of the command line."""
 

@@ -9,7 +9,11 @@ from desra.errors import InputError
 
 
 def compose(
-    mse_sr: torch.Tensor, gan_sr: torch.Tensor, mask: torch.Tensor, feather: int = 0
+    mse_sr: torch.Tensor,
+    gan_sr: torch.Tensor,
+    mask: torch.Tensor,
+    feather: int = 0,
+    weight: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """M · MSE-SR + (1 - M) · GAN-SR (DeSRA, ICML 2023, section 3.3), on the device of its input.
 
@@ -19,26 +23,37 @@ def compose(
         mask: ``(B, 1, H, W)`` bool, true on artifacts.
         feather: pixels outside the mask over which MSE-SR fades into GAN-SR, see `blend_weights`;
             0 switches hard between the two, and every pixel is exactly one or the other.
+        weight: ``(B, 1, H, W)`` float in [0, 1]: how much MSE-SR counts on the mask, as the
+            probability that the artifact is noticed (``task=weight_masks``); 0: no weight is known,
+            and it counts in full. None: it does everywhere.
 
     Returns:
-        ``(B, 3, H, W)`` of the dtype of ``gan_sr``. Where ``mask`` is true it equals ``mse_sr``
-        exactly, with any ``feather``.
+        ``(B, 3, H, W)`` of the dtype of ``gan_sr``. Where ``mask`` is true and no weight known it
+        equals ``mse_sr`` exactly, with any ``feather``.
 
     Raises:
-        InputError: shapes or dtypes that do not fit together, or feathered uint8.
+        InputError: shapes or dtypes that do not fit together, or mixed uint8.
 
     >>> mask = torch.tensor([True, False, False, False]).view(1, 1, 1, 4)
     >>> compose(torch.ones(1, 3, 1, 4), torch.zeros(1, 3, 1, 4), mask)[0, 0]
     tensor([[1., 0., 0., 0.]])
     >>> compose(torch.ones(1, 3, 1, 4), torch.zeros(1, 3, 1, 4), mask, feather=1)[0, 0]
     tensor([[1.0000, 0.5000, 0.0000, 0.0000]])
+    >>> weight = torch.full((1, 1, 1, 4), 0.8)
+    >>> compose(torch.ones(1, 3, 1, 4), torch.zeros(1, 3, 1, 4), mask, 1, weight)[0, 0]
+    tensor([[0.8000, 0.4000, 0.0000, 0.0000]])
     """
     _check(mse_sr, gan_sr, mask)
-    if feather == 0:
+    if feather == 0 and weight is None:
         return torch.where(mask, mse_sr, gan_sr)
     if not gan_sr.is_floating_point():
-        raise InputError("pseudo ground truth: feathering mixes float images; convert uint8 first")
-    return torch.lerp(gan_sr, mse_sr, blend_weights(mask, feather).to(gan_sr.dtype))
+        raise InputError("pseudo ground truth: only float images are mixed; convert uint8 first")
+    share = blend_weights(mask, feather)
+    if weight is not None:
+        own = torch.where(weight == 0, 1, weight.float()) * mask
+        around = F.max_pool2d(own, 2 * feather + 1, stride=1, padding=feather)
+        share = share * torch.where(mask, own, around)
+    return torch.lerp(gan_sr, mse_sr, share.to(gan_sr.dtype))
 
 
 def blend_weights(mask: torch.Tensor, feather: int) -> torch.Tensor:

@@ -248,7 +248,8 @@ class GANFinetuner(ResultModule):
         """What the output is compared with: the batch's ``gt``, or else the pseudo ground truth."""
         if "gt" in batch:
             return batch["gt"]
-        return compose(batch["mse_sr"], batch["gan_sr"], batch["mask"], self.feather)
+        images = batch["mse_sr"], batch["gan_sr"], batch["mask"]
+        return compose(*images, self.feather, batch.get("weight"))
 
     def _image_losses(
         self, image: Tensor, gt: Tensor, sharp: Tensor, batch: Batch

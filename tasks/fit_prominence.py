@@ -328,7 +328,7 @@ class ProminenceWeights(_RegionTask):
         weight: NDArray[np.float64],
         kept: NDArray[np.bool_],
     ) -> list[Path]:
-        grey = np.round(255 * weight).astype(np.uint8)
+        grey = np.maximum(np.round(255 * weight), weight > 0).astype(np.uint8)  # 0: no region
         share = (grey / 255.0)[..., None]
         mixed = share * pictures["mse_sr"] + (1 - share) * pictures["gan_sr"]
         made = {"Weight": grey, "DeSRA-Mask": kept, "Pseudo-GT": np.round(mixed).astype(np.uint8)}

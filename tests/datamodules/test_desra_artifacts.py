@@ -79,6 +79,28 @@ def test_parts_of_a_sample_show_the_same_place(root):
     assert len(orientations) == 8
 
 
+def test_weights_are_cut_with_their_images(root, tmp_path, caplog):
+    for number, key in enumerate([*SIZES][:4]):
+        rows = read_rgb(root / "MSE-SR" / f"{key}.png")[..., 0]
+        write_png(tmp_path / "weighted" / "Weight" / f"{key}.png", rows + 50 * number)
+    data = data_of(root, weight_root=f"{tmp_path}/weighted/Weight", hr_root=str(root / "GAN-SR"))
+    for batch in take(data, 6):
+        assert batch["weight"].shape == (4, 1, 32, 32)
+        for place, key in enumerate(batch["keys"]):
+            number = [*SIZES].index(key)
+            weighted = number < 4 and not batch["paired"][place]
+            expected = batch["mse_sr"][place, :1] + 50 * number if weighted else 0
+            assert torch.equal(batch["weight"][place], expected + torch.zeros(1, 32, 32).byte())
+    ready = data.on_after_batch_transfer(batch, 0)
+    torch.testing.assert_close(ready["weight"], batch["weight"] / 255)
+    assert "weight" not in take(data_of(root), 1)[0]
+    with pytest.raises(InputError, match="no weight has the relative path of an image"):
+        data_of(root, weight_root=str(tmp_path / "weighted"))
+    write_png(tmp_path / "weighted" / "Weight" / f"{key}.png", np.zeros((8, 8), np.uint8))
+    with pytest.raises(InputError, match="Weight is 8x8, GAN-SR 120x"):
+        data_of(root, weight_root=f"{tmp_path}/weighted/Weight")
+
+
 def test_sample_i_is_the_same_for_any_workers_ranks_and_cache(root):
     reference = take(data_of(root), 5)
     for options in ({"num_workers": 2}, {"cache_gb": 0.0}, {"cache_gb": 2e-5, "num_workers": 1}):

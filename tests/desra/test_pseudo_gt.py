@@ -48,6 +48,23 @@ def test_weights_fall_linearly_with_the_chessboard_distance(seed, height, width,
         np.testing.assert_allclose(weight.numpy(), expected, atol=1e-6)
 
 
+def test_each_region_counts_as_much_as_its_weight():
+    mse_sr, gan_sr, _ = random_batch(2, 32, 32)
+    mask, weight = torch.zeros(3, 1, 32, 32, dtype=torch.bool), torch.zeros(3, 1, 32, 32)
+    for left, value in ((2, 0.25), (12, 0.75), (22, 0.0)):  # the last has no weight
+        mask[..., 8:16, left : left + 8] = True
+        weight[..., 8:16, left : left + 8] = value
+    weight[..., 20:24, :] = 0.5  # outside of the masks as they are now
+    made = compose(mse_sr, gan_sr, mask, weight=weight)
+    share = torch.where(mask & (weight == 0), 1.0, weight) * mask
+    torch.testing.assert_close(made, share * mse_sr + (1 - share) * gan_sr)
+    soft = compose(torch.ones_like(mse_sr), torch.zeros_like(gan_sr), mask, 3, weight)[0, 0]
+    torch.testing.assert_close(soft[12, 2:10], torch.full((8,), 0.25))
+    torch.testing.assert_close(soft[16:20, 16], 0.75 * torch.tensor([0.75, 0.5, 0.25, 0]))
+    with pytest.raises(InputError, match="only float images are mixed"):
+        compose(mse_sr.byte(), gan_sr.byte(), mask, weight=weight)
+
+
 @pytest.mark.parametrize("feather", [1, 4, 16])
 def test_feathering_keeps_the_mask_and_the_far_field_exact(feather):
     mse_sr, gan_sr, _ = random_batch(1, 64, 64)

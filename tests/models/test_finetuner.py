@@ -155,6 +155,9 @@ def test_pseudo_ground_truth_is_composed_of_the_batch() -> None:
     inside = batch["mask"].expand_as(target)
     assert torch.equal(target[inside], batch["mse_sr"][inside])
     assert torch.equal(target[~inside], batch["gan_sr"][~inside])
+    weighted = make_finetuner().target({**batch, "weight": torch.full_like(target[:, :1], 0.25)})
+    mixed = 0.25 * batch["mse_sr"] + 0.75 * batch["gan_sr"]
+    torch.testing.assert_close(weighted, torch.where(inside, mixed, batch["gan_sr"]))
 
 
 def test_pixels_and_features_are_compared_with_the_sharpened_truth() -> None:
