@@ -99,8 +99,8 @@ def find_artifact_set(
     _check_scales(found)
     if weight_root is not None and not any("weight" in item.paths for item in found.tuples):
         raise InputError(
-            f"{weight_root}: no weight has the relative path of an image in {root}; give the folder "
-            "Weight that task=weight_masks makes of this set"
+            f"{weight_root}: no weight has the relative path of an image in {root}; give the "
+            "folder Weight that task=weight_masks makes of this set"
         )
     if labels := roles.get("gt_mask"):
         stray = sorted(find_gt_masks(labels.folder).keys() - {match.key for match in matches})

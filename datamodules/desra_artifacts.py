@@ -36,8 +36,9 @@ class DeSRAArtifacts(TrainingData):
     Training batches are dicts: ``lr`` (B, 3, h, w), ``mse_sr``, ``gan_sr`` (B, 3, H, W) float32 in
     [0, 1], ``mask`` (B, 1, H, W) bool, ``paired`` (B,) bool (LR/HR pairs, see ``hr_root``),
     ``index`` (B,) int64 (number of the sample in the run), ``keys``; and ``weight`` (B, 1, H, W)
-    float32 where the set has weights. They travel to the device as 8-bit images. Sample i is a pure function of ``seed``, i and the masks as they are at its step:
-    number of ranks and workers, and a resume from a checkpoint, change nothing.
+    float32 where the set has weights. They travel to the device as 8-bit images. Sample i is a pure
+    function of ``seed``, i and the masks as they are at its step: number of ranks and workers, and
+    a resume from a checkpoint, change nothing.
 
     Validation batches are whole images, one at a time: the same without ``paired``, with
     ``gt_mask`` where the image is labelled.

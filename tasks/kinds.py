@@ -215,7 +215,6 @@ class KindsOfArtifacts(LightningModule):
             labels = label_regions(torch.from_numpy(mask.copy()))[0].numpy()
             kind_of = np.array([-1, *own])[labels]
             outlines = {name: labels * (kind_of == n) for n, name in enumerate(kinds.names)}
-            outlines = {name: plane for name, plane in outlines.items() if plane.any()}
             facts = {
                 kinds.names[kind]: {
                     number: {"kind": kinds.names[kind], **_gone(row, number)}
@@ -240,6 +239,7 @@ class KindsOfArtifacts(LightningModule):
                 ),
             ),
             sort="count",
+            outlines=kinds.names,
             settings=self.detector.shown_settings,
             summary={row["kind"]: f"{row['regions']} regions" for row in self._table},
         )

@@ -587,6 +587,30 @@ def test_regions_with_scores_and_outlines_of_several_kinds(browser, tmp_path):
     assert page.complaints() == []
 
 
+def test_kinds_that_columns_count_filter_the_images(browser, tmp_path):
+    columns = [
+        COLUMNS[0],
+        Column("kind_0", "waves", "integer"),
+        Column("kind_1", "worms", "integer"),
+    ]
+    names, rows = ["waves", "worms"], []
+    for key, counts in {"both": (2, 1), "waves alone": (3, 0), "none": (0, 0)}.items():
+        write_views(tmp_path, key, images={"GAN-SR": photo(24, 32, 3)})
+        write_regions(tmp_path, key, outlines={name: np.zeros((24, 32), bool) for name in names})
+        kinds = {f"kind_{n}": count for n, count in enumerate(counts)}
+        rows.append({"image": key, "artifact_share": 0.1 * sum(counts), **kinds})
+    path = write_page(tmp_path, rows, title="T", columns=columns, outlines=names)
+    page = Page(browser, path).open()
+    assert page.texts("#key button") == names
+    assert page.texts("#count") == ["3 images"]
+    page.click("#key li:nth-child(1) button")
+    assert page.texts("#count") == ["1 of 3 images"]
+    page.click("#key li:nth-child(1) button")
+    page.click("#key li:nth-child(2) button")
+    assert page.texts("#count") == ["2 of 3 images"]
+    assert page.complaints() == []
+
+
 def test_missing_files_are_said(page, folder, browser, tmp_path):
     shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
     (tmp_path / FOLDER / "regions" / "few.js").unlink()

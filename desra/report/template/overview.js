@@ -8,7 +8,7 @@ const failed = rows.filter((row) => row.error);
 const largestShare = flawed.reduce((most, row) => Math.max(most, shareOf(row)), 0);
 
 const view = {
-  query: "", filter: "all", minimum: 0,
+  query: "", filter: "all", minimum: 0, without: new Set(),
   column: page.sort ?? -1,
   descending: page.sort === null ? false : page.columns[page.sort].descending,
   shown: rows,
@@ -39,10 +39,28 @@ function fillHeader() {
   }
   byId("figures").append(...figures, errors);
   byId("subtitle").hidden = !byId("subtitle").textContent;
-  byId("key").append(...page.outlines.map((outline) => make("li", {}, swatch(outline), outline.name)));
+  byId("key").append(...page.outlines.map((outline) => make("li", {}, ...keyEntry(outline))));
   byId("settings").append(...page.settings.map(([name, value]) =>
     make("div", {}, make("dt", { text: name }), make("dd", { text: value }))));
 }
+
+// A kind of region that a column counts can be switched off: images that have no other go.
+const counted = page.outlines.map((outline) => page.columns.findIndex((column) => column.title === outline.name))
+  .filter((column) => column >= 0);
+function keyEntry(outline) {
+  const column = page.columns.findIndex(({ title }) => title === outline.name);
+  if (column < 0) return [swatch(outline), outline.name];
+  const press = ({ currentTarget: button }) => {
+    if (!view.without.delete(column)) view.without.add(column);
+    button.setAttribute("aria-pressed", !view.without.has(column));
+    refresh();
+  };
+  return [make("button", {
+    class: "switch", "aria-pressed": true, title: "Show or hide images with it", onclick: press,
+  }, swatch(outline), make("span", { text: outline.name }))];
+}
+const hasKinds = (row) => !view.without.size ||
+  counted.some((column) => !view.without.has(column) && row.values[column] > 0);
 
 // Shares crowd near zero, so the slider and the histogram above it go with the square root.
 const shareAt = (position) => largestShare * position ** 2;
@@ -89,7 +107,7 @@ const FILTERS = {
 function refresh() {
   const words = view.query.toLowerCase().split(/\s+/).filter(Boolean);
   view.shown = rows.filter((row) =>
-    FILTERS[view.filter](row) &&
+    FILTERS[view.filter](row) && hasKinds(row) &&
     (view.minimum === 0 || (!row.error && shareOf(row) >= view.minimum)) &&
     words.every((word) => row.key.toLowerCase().includes(word))).sort(compare);
   byId("count").textContent = view.shown.length === rows.length
