@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import cv2
 import hypothesis
@@ -41,13 +42,13 @@ def smooth_photo(seed: int, height: int, width: int) -> np.ndarray:
     """A picture with edges, gradients and some texture, uint8 RGB."""
     rng = np.random.default_rng(seed)
     coarse = rng.uniform(0, 255, (height // 16 + 2, width // 16 + 2, 3)).astype(np.float32)
-    picture = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
+    picture: np.ndarray = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
     picture += rng.normal(0, 3, picture.shape)
     for _ in range(6):
-        corner = rng.integers(0, (width, height))
-        size = rng.integers(8, 60, 2)
+        left, top = rng.integers(0, (width, height)).tolist()
+        wide, high = rng.integers(8, 60, 2).tolist()
         colour = tuple(int(value) for value in rng.integers(0, 255, 3))
-        cv2.rectangle(picture, corner, corner + size, colour, -1)
+        cv2.rectangle(picture, (left, top), (left + wide, top + high), colour, -1)
     return picture.clip(0, 255).astype(np.uint8)
 
 
@@ -92,7 +93,7 @@ def make_pairs(tmp_path: Path) -> Callable[..., Path]:
 def plain_mask() -> Callable[..., np.ndarray]:
     """The published algorithm in plain NumPy, OpenCV and SciPy, padded to full size."""
 
-    def detect(mse_sr: np.ndarray, gan_sr: np.ndarray, **settings: object) -> np.ndarray:
+    def detect(mse_sr: np.ndarray, gan_sr: np.ndarray, **settings: Any) -> np.ndarray:
         distance = plain_detection.plain_distance(mse_sr, gan_sr)
         mask = plain_detection.plain_mask(distance, **settings)
         return np.pad(mask, (mse_sr.shape[0] - mask.shape[0]) // 2)
@@ -104,7 +105,7 @@ def plain_mask() -> Callable[..., np.ndarray]:
 def run_script() -> Callable[..., subprocess.CompletedProcess[str]]:
     """Runs an entry point as a user does, in a process of its own."""
 
-    def run(script: str, *overrides: object, **options: object) -> subprocess.CompletedProcess[str]:
+    def run(script: str, *overrides: object, **options: Any) -> subprocess.CompletedProcess[str]:
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "WANDB_MODE": "offline"}
         return subprocess.run(
             [sys.executable, str(ROOT / script), *(str(override) for override in overrides)],

@@ -2,6 +2,7 @@
 
 import csv
 import gzip
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,8 +19,8 @@ BOXES = [[(8, 10, 40, 34, 0.9), (60, 50, 36, 36, 0.3)], [(30, 20, 50, 44, 0.6)],
 def pictures(index: int) -> dict[str, np.ndarray]:
     """Everything there is of an image; a part of what is wrong is labelled, and more is."""
     hr = smooth_photo(index, HEIGHT, WIDTH)
-    smooth = np.asarray(Image.fromarray(hr).resize((WIDTH // 4, HEIGHT // 4), Image.BOX))
-    mse_sr = np.asarray(Image.fromarray(smooth).resize((WIDTH, HEIGHT), Image.BICUBIC))
+    smooth = np.asarray(Image.fromarray(hr).resize((WIDTH // 4, HEIGHT // 4), Image.Resampling.BOX))
+    mse_sr = np.asarray(Image.fromarray(smooth).resize((WIDTH, HEIGHT), Image.Resampling.BICUBIC))
     wrong = np.zeros((HEIGHT, WIDTH), bool)
     for left, top, width, height, score in BOXES[index]:
         wrong[top + 4 : top + height, left : left + int(width * (0.4 + 0.6 * score))] = True
@@ -33,8 +34,8 @@ def pictures(index: int) -> dict[str, np.ndarray]:
     }  # fmt: skip
 
 
-def box_mask(box: tuple[int, ...]) -> np.ndarray:
-    left, top, width, height = box[:4]
+def box_mask(box: Sequence[float]) -> np.ndarray:
+    left, top, width, height = map(int, box[:4])
     mask = np.zeros((HEIGHT, WIDTH), bool)
     mask[top : top + height, left : left + width] = True
     return mask
