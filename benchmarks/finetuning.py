@@ -163,7 +163,7 @@ def _peak_memory(arguments: argparse.Namespace) -> dict[str, float]:
     """Megabytes: the second step's peak above the idle process, with the libraries imported."""
     import torchvision  # noqa: F401  # both sides begin with the same libraries
 
-    idle = 0.0 if arguments.device == "cuda" else _resident("VmRSS")
+    idle = 0.0 if arguments.device == "cuda" else resident("VmRSS")
 
     class Forget(Callback):
         """Leaves building the networks, and compiling kernels, out of the peak."""
@@ -181,7 +181,7 @@ def _peak_memory(arguments: argparse.Namespace) -> dict[str, float]:
         step()
     if arguments.device == "cuda":
         return {"idle": 0.0, "peak": torch.cuda.max_memory_allocated() / 2**20}
-    return {"idle": idle, "peak": _resident("VmHWM") - idle}
+    return {"idle": idle, "peak": resident("VmHWM") - idle}
 
 
 def _forget_peak(arguments: argparse.Namespace) -> None:
@@ -191,7 +191,7 @@ def _forget_peak(arguments: argparse.Namespace) -> None:
         Path("/proc/self/clear_refs").write_text("5")  # VmHWM becomes VmRSS
 
 
-def _resident(field: str) -> float:
+def resident(field: str) -> float:
     return int(Path("/proc/self/status").read_text().split(f"{field}:")[1].split()[0]) / 1024
 
 
@@ -217,7 +217,7 @@ def _batch(arguments: argparse.Namespace) -> dict[str, Tensor]:
     return {name: value.to(arguments.device) for name, value in batch.items()}
 
 
-def _vgg_features() -> nn.Sequential:
+def vgg_features() -> nn.Sequential:
     from torchvision.models.vgg import cfgs, make_layers
 
     torch.manual_seed(2)
@@ -234,7 +234,7 @@ def _ours(arguments: argparse.Namespace, steps: int, *callbacks: Callback) -> No
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "vgg.pth")
-        torch.save({f"features.{k}": v for k, v in _vgg_features().state_dict().items()}, path)
+        torch.save({f"features.{k}": v for k, v in vgg_features().state_dict().items()}, path)
         perceptual = PerceptualLoss(1.0, weights=path)
         perceptual.load()
     generator, discriminator = _networks(arguments)
@@ -308,7 +308,7 @@ def _import_release(arguments: argparse.Namespace) -> Any:
 
         def __init__(self, pretrained: bool = True) -> None:
             super().__init__()
-            self.features = _vgg_features()
+            self.features = vgg_features()
 
     vgg.vgg19 = Pretrained
     if arguments.device == "cpu":

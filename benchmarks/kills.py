@@ -34,7 +34,8 @@ from desra.images import read_image
 from desra.leftovers import TEMPORARY_PREFIX
 
 ROOT = Path(__file__).resolve().parents[1]
-WEIGHTS, SET = ROOT / "samples" / "weights", ROOT / "samples" / "artifacts"
+WEIGHTS = ROOT / "samples" / "weights" / "realesr-animevideov3-x4_mse.pth"
+SET = ROOT / "samples" / "artifacts"
 ENDS_AFTER = 120.0  # seconds within which the processes of a killed run must be gone
 OF_THE_CLOCK = ("seconds", "detector_seconds")
 
@@ -64,7 +65,7 @@ COMMANDS = {
     ),
     "upscale": Command(
         "upscale.py",
-        (f"input={SET / 'LR'}", f"weights={WEIGHTS / 'mse.pth'}"),
+        (f"input={SET / 'LR'}", f"weights={WEIGHTS}"),
         ("*.png", "upscaled.csv"),
     ),
     "evaluate": Command(
@@ -82,7 +83,7 @@ COMMANDS = {
     ),
     "export": Command(
         "export.py",
-        (f"weights={WEIGHTS / 'mse.pth'}", "format=safetensors", "images=1", "size=32"),
+        (f"weights={WEIGHTS}", "format=safetensors", "images=1", "size=32"),
         ("*.safetensors",),
     ),
 }

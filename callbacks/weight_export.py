@@ -15,7 +15,7 @@ from models.generators import write_generator
 
 log = logging.getLogger(__name__)
 
-TERMS = ("pixel", "low_frequency", "perceptual", "adversarial", "artifact")
+TERMS = ("pixel", "low_frequency", "perceptual", "adversarial", "artifact", "negative", "keep")
 JUDGED_BY = ("threshold", "min_area", "window_size", "direction")
 """Settings of the detector that the files carry."""
 SUFFIXES = (".pth", ".safetensors")

@@ -148,14 +148,19 @@ def label_of(
     return structural_artifacts(*images, min_area=MIN_AREA)[0, 0].numpy()
 
 
-def write_webp(path: Path, pixels: NDArray[np.uint8]) -> None:
-    """Write ``(H, W, 3)`` uint8 RGB without loss.
+def write_webp(path: Path, pixels: NDArray[np.uint8], quality: int = 101) -> None:
+    """Write ``(H, W, 3)`` uint8 RGB.
+
+    Args:
+        path: the file.
+        pixels: the image.
+        quality: 0 to 100; above: without loss.
 
     Raises:
         OSError: it cannot be written.
     """
     with atomic_path(path) as temporary:
-        options = [cv2.IMWRITE_WEBP_QUALITY, 101]  # above 100: lossless
+        options = [cv2.IMWRITE_WEBP_QUALITY, quality]
         if not cv2.imwrite(str(temporary), cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), options):
             raise OSError(f"{path}: OpenCV could not write the image")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -133,18 +134,24 @@ class Quality:
             report.write_entry(self.output_dir, comparison.key, images=shown)
         return row, [{**row, **score} for score in scores]
 
+    def _summary(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """What a subclass adds to ``metrics.json``."""
+        return {}
+
     def _write(self, rows: list[dict[str, Any]], details: list[dict[str, Any]]) -> None:
         means = {name: fmean(row[name] for row in rows) for name in self.names}
         self.summary = {
             **{name: value if math.isfinite(value) else None for name, value in means.items()},
             "images": len(rows),
             "references": len(details),
+            **self._summary(rows),
             "images_not_done": len(self.problems),
             "conventions": self.conventions.lines(self.names),
         }
         text = json.dumps(self.summary, indent=2, ensure_ascii=False)
         write_text(self.output_dir / "metrics.json", text + "\n")
-        columns = ["image", "references", *self.names]
+        more = sorted({name for row in rows for name in row} - {"image", "references", *self.names})
+        columns = ["image", "references", *self.names, *more]
         write_table(self.output_dir / "per_image.csv", rows, columns)
         columns = ["image", "reference", *self.names]
         write_table(self.output_dir / "per_reference.csv", details, columns)
@@ -167,6 +174,10 @@ class Quality:
         for name, value in means.items():
             said = self.conventions.lines(self.names)[name]
             table.add_row(name.upper(), figure(name, value), said)
+        for name, count in self.summary.get("nearest", {}).items():
+            mean = self.summary["psnr_to"][name]
+            far = "infinite" if mean is None else f"{mean:.2f} dB"
+            table.add_row(f"nearest to {name}", str(count), f"mean PSNR to it {far}")
         table.add_row("images", str(len(rows)), self.conventions.lines([])["border"])
         Console().print(table)
 
@@ -175,7 +186,9 @@ class MultiGT(Quality):
     """Metrics as HGGT defines them: the mean over an image's Positives, then over images.
 
     The original is never a reference. A restored image belongs to the set whose key is its name, or
-    its name without its last ``_SUFFIX``.
+    its name without its last ``_SUFFIX``. ``metrics.json`` also says which version each image is
+    nearest to by PSNR, the original among them, and the mean PSNR to each (``nearest``,
+    ``psnr_to``), whatever people say of it.
 
     Args:
         restored: the images.
@@ -198,6 +211,7 @@ class MultiGT(Quality):
     ) -> None:
         super().__init__(restored, output_dir, **options)
         self.gt_root, self.labels, self.ties = gt_root, labels, ties
+        self._psnr = QualityMetrics(["psnr"], self.conventions)
 
     def comparisons(self) -> Iterator[Comparison]:
         """A restored image each, with the Positives of its set."""
@@ -225,6 +239,35 @@ class MultiGT(Quality):
         return Comparison(
             own.key, restored, references, {"Original": own.original, **others}, labels
         )
+
+    def _score(self, comparison: Comparison) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+        row, details = super()._score(comparison)
+        restored = _planes(read_rgb(comparison.restored))
+        pictures = {
+            name: _planes(read_rgb(path))
+            for name, path in {**comparison.references, **comparison.others}.items()
+        }
+        distances = {
+            name: self._psnr(restored, picture)["psnr"]
+            for name, picture in pictures.items()
+            if picture.shape == restored.shape
+        }
+        nearest = max(distances, key=lambda name: distances[name])
+        to_each = {f"psnr_to_{name}": value for name, value in sorted(distances.items())}
+        return row | {"nearest": nearest} | to_each, details
+
+    def _summary(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        versions = sorted({name for row in rows for name in row if name.startswith("psnr_to_")})
+        means = {name: fmean(row[name] for row in rows if name in row) for name in versions}
+        counts = Counter(row["nearest"] for row in rows)
+        names = [name.removeprefix("psnr_to_") for name in versions]
+        return {
+            "nearest": {name: counts[name] for name in names},
+            "psnr_to": {
+                name: value if math.isfinite(value) else None
+                for name, value in zip(names, means.values(), strict=True)
+            },
+        }
 
 
 def figure(name: str, value: float) -> str:

@@ -224,6 +224,24 @@ def test_training_runs(run: str, files: Path, monkeypatch: pytest.MonkeyPatch) -
     }
 
 
+def test_bad_labels_are_a_line_each_and_the_rest_is_trained_on(
+    files: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(failures, "_exit_code", 0)
+    path = files / "labels" / "A" / "0.json"
+    path.write_text(path.read_text().replace('"Positive"', '"Nice"'))
+    write_png(files / "truths" / "01" / "1.png", smooth_photo(1, 80, 96))
+    out = files / "out"
+    out.mkdir()
+    run = overrides_of("experiment=hggt_gan_positive_negative logger=none", files)
+    importlib.import_module("train").main(composed("train", run, out))
+    assert failures._exit_code == failures.SOME_FAILED
+    said = capsys.readouterr().err
+    assert said.count("0.json: Picture_2 (01): 'Nice' is no label") == 1
+    assert said.count("1.png: 96x80, but its original has 96x96") == 1
+    assert list(out.glob("weights/*.pth"))
+
+
 @pytest.fixture(scope="module")
 def chosen() -> set[str]:
     """Every option that one of the runs above takes, by its name or through another config."""

@@ -96,7 +96,27 @@ def test_other_versions_and_the_original_do_not_matter(root):
         suffix = "" if version == "original" else f"_{version}"
         write_png(root / "gt" / version / f"a-0-0{suffix}.png", noisy(999))
     after, _ = scored(root)
-    assert after.summary == before.summary
+    distances = ("nearest", "psnr_to")
+    assert after.summary.keys() == before.summary.keys() >= set(distances)
+    same = before.summary.keys() - set(distances)
+    assert {name: after.summary[name] for name in same} == {
+        name: before.summary[name] for name in same
+    }
+
+
+def test_the_nearest_version_is_said_whatever_its_label(root):
+    versions = ("Original", "01", "02", "03", "04")
+    write_png(root / "gt/02/a-0-0_02.png", (0.2 * noisy(2) + 0.8 * noisy(100)).astype(np.uint8))
+    write_png(root / "gt/original/b-0-0.png", noisy(101))
+    task, _ = scored(root)
+    found = task.summary["nearest"]
+    assert found == {name: int(name in ("Original", "02")) for name in versions}
+    expected = [psnr(noisy(100 + i), noisy(10 * i + 3)) for i in range(2)]
+    assert task.summary["psnr_to"]["03"] == pytest.approx(np.mean(expected), abs=1e-5)
+    assert task.summary["psnr_to"]["Original"] is None  # infinite of one
+    rows = list(csv.DictReader((root / "out/per_image.csv").open()))
+    assert [row["nearest"] for row in rows] == ["02", "Original"]
+    assert float(rows[0]["psnr_to_02"]) > 20
 
 
 def test_equal_images(root):
