@@ -1,7 +1,8 @@
-"""Every command of docs/hggt.md runs, one after another, on photos of 96 pixels."""
+"""Every command of docs/hggt.md runs, one after another, on photos of 96 pixels and the sample."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from desra.files import find_images
 from desra.hggt_labels import Label, Tagging, write_tagging
 from desra.images import write_png
 from tests.conftest import smooth_photo
-from tests.docs.commands import commands, run_command
+from tests.docs.commands import ROOT, commands, run_command
 
 TRAINING = (
     *("iterations=1", "validate_every=1", "trainer=cpu", "logger=none", "model.perceptual=null"),
@@ -54,13 +55,15 @@ def label(patches: Path, labels: Path) -> None:
 def test_the_six_steps_run_one_after_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     for index in range(PHOTOS):
         write_png(tmp_path / "clean_photos" / f"{index}.png", smooth_photo(index, 96, 96))
+    (tmp_path / "samples").symlink_to(ROOT / "samples")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     monkeypatch.chdir(tmp_path)
     lines = commands("docs/hggt.md")
-    assert len(lines) >= 13
+    assert len(lines) == 17
     for line in lines:
         assert run_command(line, shrunk(line), monkeypatch) == 0, line
         if "task=select" in line:
             label(tmp_path / "patches", tmp_path / "labels")
     assert len(find_images("restored")) >= PHOTOS
     assert Path("scores/metrics.json").is_file()
+    assert json.loads(Path("sample_scores/metrics.json").read_text())["images"] == 6
