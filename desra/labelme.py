@@ -287,10 +287,8 @@ def _draw(canvas: PILImage.Image, shape: _Shape) -> None:
             _ellipse(draw, points[0], math.dist(*points), mark)
         case "point":
             _ellipse(draw, points[0], _POINT_RADIUS, mark)
-        case "line":
+        case "line" | "linestrip":
             draw.line(points, fill=mark, width=_LINE_WIDTH)
-        case "linestrip":
-            draw.line(points, fill=mark, width=_LINE_WIDTH, joint="curve")
         case "mask":
             _paste(canvas, points, _decode(mask, "its mask"), mark)
 

@@ -92,7 +92,7 @@ def test_lines_are_ten_pixels_wide(drawn):
     corner = drawn(shape([[8, 8], [30, 8], [30, 24]], "linestrip"))
     assert corner[8, 8:30].all()
     assert corner[8:24, 30].all()
-    assert corner[5, 33]  # the outer side of the joint is rounded, not notched
+    assert not corner[5, 33]  # the outer side of the joint is notched, as LabelMe's export is
 
 
 def test_oriented_rectangle(drawn):
