@@ -6,7 +6,6 @@ COCO's JSON where asked for, ``regions.csv`` with the votes, and ``annotations/m
 
 from __future__ import annotations
 
-import csv
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -27,7 +26,7 @@ from desra.images import image_size, write_png
 from desra.labelme import find_gt_masks, read_gt_mask
 from desra.labelme_writing import Shapes, write_labelme
 from desra.masks import read_mask_image
-from desra.region_scores import read_scores
+from desra.region_scores import read_regions
 from desra.rim import read_mask_of
 
 LABELME, COCO = "GT-LabelMe", "GT-COCO"
@@ -187,38 +186,42 @@ class MaskFiles:
     # --- votes on regions
 
     def _read_others(self) -> dict[str, list[dict[str, Any]]]:
-        """Scores that were in ``regions.csv`` before any vote here; kept in a file of their own."""
+        """What ``regions.csv`` said before any vote here; kept in a file of its own."""
         before, now = self.output_dir / SCORES_BEFORE, self.root / SCORES
         if not before.is_file():
-            found = read_scores(now) if now.is_file() else {}
-            rows = [
-                {"image": key, "x": score.x, "y": score.y, "score": score.score}
-                for key, scores in found.items()
-                for score in scores
-            ]
-            write_table(before, rows, SCORE_COLUMNS)
+            write_table(before, _rows_of(now) if now.is_file() else [], SCORE_COLUMNS)
         kept: dict[str, list[dict[str, Any]]] = {}
-        with before.open(encoding="utf-8", newline="") as file:
-            for row in csv.DictReader(file):
-                place = {"x": int(row["x"]), "y": int(row["y"]), "score": float(row["score"])}
-                kept.setdefault(row["image"], []).append({"image": row["image"], **place})
+        for row in _rows_of(before):
+            kept.setdefault(row["image"], []).append(row)
         return kept
 
     def write_scores(self, key: str, mask: NDArray[np.bool_], votes: Sequence[RegionVote]) -> None:
         """Bring ``regions.csv`` up to date with the votes on one image's regions.
 
         A region's score is the share of annotators who notice it, its kind the most frequent name.
-        Votes on what is no region now are left out. Scores that were in the file before stay where
-        nobody voted.
+        Votes on what is no region now are left out. What the file said before stays where nobody
+        said anything else.
         """
         self.rows[key] = region_rows(key, mask, votes, self._others.get(key, ()))
         if not votes and key not in self._others:
             del self.rows[key]
-        rows = [row for name in sorted({*self.rows, *self._others}) for row in self._rows_of(name)]
-        write_table(self.root / SCORES, rows, SCORE_COLUMNS)
+        rows = {**self._others, **self.rows}
+        write_table(
+            self.root / SCORES, [row for name in sorted(rows) for row in rows[name]], SCORE_COLUMNS
+        )
 
-    def _rows_of(self, key: str) -> list[dict[str, Any]]:
-        return self.rows.get(key, self._others.get(key, []))
+
+def _rows_of(path: Path) -> list[dict[str, Any]]:
+    """Rows of a file of scores and kinds, one a pixel that it names."""
+    scores, kinds = read_regions(path)
+    rows: dict[tuple[str, int, int], dict[str, Any]] = {}
+    for column, found in (("score", scores), ("kind", kinds)):
+        for key, said in found.items():
+            for one in said:
+                place = {"image": key, "x": one.x, "y": one.y}
+                row = rows.setdefault((key, one.x, one.y), place)
+                row[column] = getattr(one, column)
+    return list(rows.values())
 
 
 def region_rows(
@@ -227,7 +230,14 @@ def region_rows(
     votes: Sequence[RegionVote],
     others: Sequence[Mapping[str, Any]] = (),
 ) -> list[dict[str, Any]]:
-    """Rows of ``regions.csv`` for one image: one for each 8-connected region that has votes."""
+    """Rows of ``regions.csv`` for one image: one for each 8-connected region that has any.
+
+    Args:
+        key: of the image.
+        mask: ``(H, W)`` bool.
+        votes: on its regions, the newest last.
+        others: rows of before, which hold where no vote says anything else.
+    """
     _, regions = cv2.connectedComponents(np.ascontiguousarray(mask).view(np.uint8), connectivity=8)
     latest: dict[tuple[int, str], RegionVote] = {}
     places: dict[int, tuple[int, int]] = {}
@@ -236,6 +246,11 @@ def region_rows(
             number = int(regions[vote.y, vote.x])
             latest[number, vote.annotator] = vote
             places.setdefault(number, (vote.x, vote.y))
+    before: dict[int, dict[str, Any]] = {}
+    for known in others:
+        x, y = known["x"], known["y"]
+        if y < mask.shape[0] and x < mask.shape[1] and mask[y, x]:
+            before.setdefault(int(regions[y, x]), {}).update(known)
     rows: list[dict[str, Any]] = []
     for number, (x, y) in places.items():
         said = [vote for (region, _), vote in latest.items() if region == number]
@@ -243,26 +258,14 @@ def region_rows(
         kinds = [vote.kind for vote in said if vote.kind]
         if not noticed and not kinds:
             continue
-        rows.append(
-            {
-                "image": key,
-                "x": x,
-                "y": y,
-                "score": round(sum(noticed) / len(noticed), 6) if noticed else None,
-                "votes": len(noticed),
-                "kind": max(sorted(set(kinds)), key=kinds.count) if kinds else "",
-            }
-        )
-    taken = {int(regions[row["y"], row["x"]]) for row in rows}
-    rows += [
-        dict(row)
-        for row in others
-        if row["y"] < mask.shape[0]
-        and row["x"] < mask.shape[1]
-        and mask[row["y"], row["x"]]
-        and int(regions[row["y"], row["x"]]) not in taken
-    ]
-    return rows
+        row: dict[str, Any] = {"score": None, "kind": ""} | before.pop(number, {})
+        row |= {"image": key, "x": x, "y": y, "votes": len(noticed)}
+        if noticed:
+            row["score"] = round(sum(noticed) / len(noticed), 6)
+        if kinds:
+            row["kind"] = max(sorted(set(kinds)), key=kinds.count)
+        rows.append(row)
+    return [*rows, *before.values()]
 
 
 class _Labels:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -129,6 +130,29 @@ def find_kinds(features: NDArray[np.float64], count: int | None = None, most: in
     order = sorted(sizes, key=lambda number: -sizes[number])
     centres = np.stack([used[numbers == number].mean(0) for number in order])
     return Kinds([describe(centre) for centre in _numbered(centres)], centres)
+
+
+def kinds_by_name(features: NDArray[np.float64], names: Sequence[str | None]) -> Kinds:
+    """The kinds that people gave to some of the regions, the most frequent first.
+
+    Args:
+        features: ``(N, len(FEATURES))``.
+        names: of each region's kind; None where it has none.
+
+    Raises:
+        InputError: no region has one.
+
+    Example:
+        >>> features = np.arange(27.0).reshape(3, 9)
+        >>> kinds_by_name(features, ["grid", None, "grid"]).centres[0, :3]
+        array([10., 11., 12.])
+    """
+    counts = Counter(name for name in names if name is not None)
+    if not counts:
+        raise InputError("no region of these images has a kind; give kinds in annotate.py, by c")
+    order = sorted(counts, key=lambda name: (-counts[name], name))
+    own = np.array([name or "" for name in names])
+    return Kinds(order, np.stack([features[own == name, 1:].mean(0) for name in order]))
 
 
 def _numbered(centres: NDArray[np.float64]) -> Sequence[tuple[int, NDArray[np.float64]]]:

@@ -1,20 +1,21 @@
-"""Scores of labelled regions: the share of viewers who notice each.
+"""Scores and kinds of labelled regions: the share of viewers who notice each, and what it is.
 
 Half of the artifacts that experts label go unnoticed by most viewers ("SR-Prominence", 2026), so a
-detector is also asked whether it finds those that are seen.
+detector is also asked whether it finds those that are seen, and which kinds it finds.
 
-A file of scores names each region by any one of its pixels, so that it stays true when masks are
-written anew. CSV, other columns are passed over and a row without a score says nothing::
+A file of them names each region by any one of its pixels, so that it stays true when masks are
+written anew. CSV with a column ``score`` or ``kind`` or both; other columns are passed over, an
+empty score or kind says nothing::
 
-    image,x,y,score
-    sub/0001,120,64,0.82
+    image,x,y,score,kind
+    sub/0001,120,64,0.82,stripes
 
 or JSON, a list of such records (or an object with that list under ``regions``)::
 
-    [{"image": "sub/0001", "x": 120, "y": 64, "score": 0.82}]
+    [{"image": "sub/0001", "x": 120, "y": 64, "score": 0.82, "kind": "stripes"}]
 
 ``image`` is the key: the relative path without suffix. ``x`` and ``y`` count from the top left
-pixel of the labelled mask. ``score`` is in [0, 1].
+pixel of the labelled mask. ``score`` is in [0, 1], ``kind`` a name.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ FILE_NAMES = ("regions.json", "regions.csv")
 COLUMNS = ("image", "x", "y", "score")
 
 _LARGEST_FILE = 2**27  # bytes
-_LONGEST_PATH = 4096  # characters
+_LONGEST_PATH, _LONGEST_KIND = 4096, 80  # characters
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,23 @@ class RegionScore:
     x: int
     y: int
     score: float
+    place: str
+
+
+@dataclass(frozen=True)
+class RegionKind:
+    """What kind of artifact somebody calls a region.
+
+    Attributes:
+        x: column of a pixel of the region.
+        y: row of that pixel.
+        kind: its name.
+        place: file and row, for messages.
+    """
+
+    x: int
+    y: int
+    kind: str
     place: str
 
 
@@ -76,10 +94,24 @@ def find_scores(gt_root: str | Path) -> Path | None:
 
 
 def read_scores(path: str | Path) -> dict[str, list[RegionScore]]:
-    """Read a file of scores, by image.
+    """Read the scores of a file, by image.
 
     Raises:
         InputError: unreadable, a row that is not understood, or no score in it; names file and row.
+    """
+    scores, _ = read_regions(path)
+    if not scores:
+        raise InputError(f"{path}: no scores in it; give rows of {','.join(COLUMNS)}")
+    return scores
+
+
+def read_regions(
+    path: str | Path,
+) -> tuple[dict[str, list[RegionScore]], dict[str, list[RegionKind]]]:
+    """Read the scores and the kinds of a file, each by image.
+
+    Raises:
+        InputError: unreadable, or a row that is not understood; names file and row.
     """
     path = Path(path)
     try:
@@ -90,22 +122,23 @@ def read_scores(path: str | Path) -> dict[str, list[RegionScore]]:
         _json_records(path, text) if path.suffix.lower() == ".json" else _csv_records(path, text)
     )
     scores: dict[str, list[RegionScore]] = {}
+    kinds: dict[str, list[RegionKind]] = {}
     for place, record in records:
-        if record["score"] is None or record["score"] == "":
+        score, kind = (record.get(name) for name in ("score", "kind"))
+        kind = _kind(place, kind)
+        if score in (None, "") and not kind:
             continue
         image = record["image"]
         if not isinstance(image, str) or not image or len(image) > _LONGEST_PATH:
             raise InputError(f"{place}: no image; give its relative path without suffix")
-        row = RegionScore(
-            _whole(place, "x", record["x"]),
-            _whole(place, "y", record["y"]),
-            _share(place, record["score"]),
-            place,
-        )
-        scores.setdefault(plain_text(image), []).append(row)
-    if not scores:
-        raise InputError(f"{path}: no scores in it; give rows of {','.join(COLUMNS)}")
-    return scores
+        image = plain_text(image)
+        x, y = (_whole(place, name, record[name]) for name in ("x", "y"))
+        if score not in (None, ""):
+            row = RegionScore(x, y, _share(place, score), place)
+            scores.setdefault(image, []).append(row)
+        if kind:
+            kinds.setdefault(image, []).append(RegionKind(x, y, kind, place))
+    return scores, kinds
 
 
 def _csv_records(path: Path, text: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -134,7 +167,8 @@ def _json_records(path: Path, text: str) -> Iterator[tuple[str, Mapping[str, Any
 
 
 def _require(place: str, there: Sequence[str] | Mapping[str, Any]) -> None:
-    missing = [name for name in COLUMNS if name not in there]
+    needed = [name for name in COLUMNS if name != "score" or "kind" not in there]
+    missing = [name for name in needed if name not in there]
     if missing:
         raise InputError(f"{place}: no {', '.join(missing)}; give {','.join(COLUMNS)}")
 
@@ -157,6 +191,17 @@ def _share(place: str, value: Any) -> float:
             f"{place}: score is {text!r}; give the share of viewers who notice the region, 0 to 1"
         )
     return score
+
+
+def _kind(place: str, value: Any) -> str:
+    if value is None:
+        return ""
+    kind = plain_text(value).strip() if isinstance(value, str) else None
+    if kind is None or len(kind) > _LONGEST_KIND:
+        raise InputError(
+            f"{place}: kind is {_short(value)!r}; give a name of at most {_LONGEST_KIND} characters"
+        )
+    return kind
 
 
 def _short(value: Any) -> str:
@@ -188,15 +233,8 @@ def score_map(gt_mask: NDArray[np.bool_], scores: Sequence[RegionScore]) -> NDAr
     """
     labels, count = (part.numpy() for part in label_regions(torch.from_numpy(gt_mask.copy())))
     of_region = np.full(int(count) + 1, np.nan)
-    height, width = gt_mask.shape
     for row in scores:
-        inside = row.x < width and row.y < height
-        number = int(labels[row.y, row.x]) if inside else 0
-        if not number:
-            raise InputError(
-                f"{row.place}: x={row.x}, y={row.y} is on no labelled region of the "
-                f"{width}x{height} mask; give a pixel of the region"
-            )
+        number = _number(labels, row)
         if not np.isnan(of_region[number]) and of_region[number] != row.score:
             raise InputError(
                 f"{row.place}: x={row.x}, y={row.y} is on a region that already has the score "
@@ -204,3 +242,49 @@ def score_map(gt_mask: NDArray[np.bool_], scores: Sequence[RegionScore]) -> NDAr
             )
         of_region[number] = row.score
     return of_region[labels]
+
+
+def kind_map(
+    gt_mask: NDArray[np.bool_], kinds: Sequence[RegionKind]
+) -> tuple[NDArray[np.int64], list[str]]:
+    """Spread kinds over the regions they belong to.
+
+    Args:
+        gt_mask: labelled artifacts, ``(H, W)`` bool.
+        kinds: of this image.
+
+    Returns:
+        ``(H, W)``: place of the kind of the pixel's 8-connected region among the names, which
+        come second; −1 where it has none and outside of regions.
+
+    Raises:
+        InputError: a kind on no region, or two that differ on one; names file and row.
+
+    Example:
+        >>> gt_mask = np.array([[True, True, False, True]])
+        >>> kind_map(gt_mask, [RegionKind(1, 0, "grid", "regions.csv, line 2")])
+        (array([[ 0,  0, -1, -1]]), ['grid'])
+    """
+    labels, count = (part.numpy() for part in label_regions(torch.from_numpy(gt_mask.copy())))
+    names = sorted({row.kind for row in kinds})
+    of_region = np.full(int(count) + 1, -1)
+    for row in kinds:
+        number, place = _number(labels, row), names.index(row.kind)
+        if of_region[number] not in (-1, place):
+            raise InputError(
+                f"{row.place}: x={row.x}, y={row.y} is on a region that already is of the kind "
+                f"{names[of_region[number]]}; give one for each"
+            )
+        of_region[number] = place
+    return of_region[labels], names
+
+
+def _number(labels: NDArray[np.int64], row: RegionScore | RegionKind) -> int:
+    height, width = labels.shape
+    number = int(labels[row.y, row.x]) if row.x < width and row.y < height else 0
+    if not number:
+        raise InputError(
+            f"{row.place}: x={row.x}, y={row.y} is on no labelled region of the "
+            f"{width}x{height} mask; give a pixel of the region"
+        )
+    return number

@@ -80,7 +80,7 @@ class DetectorEvaluation(PairTask[Timed]):
         seed: of the half that the best threshold is chosen on, and of the bootstrap.
         replicates: of the bootstrap.
         page: whether to make the page of pictures.
-        prominence: scores of labelled regions, with which the detector's responses are ranked;
+        prominence: scores and kinds of labelled regions, which its responses are held against;
             None for none.
         mse: see `PairTask`.
         gan: likewise.
@@ -266,7 +266,7 @@ class DetectorEvaluation(PairTask[Timed]):
         if done and self.prominence:
             self.summary |= self.prominence.summarise(done)
             self.prominence.write_regions(self.output_dir / REGION_TABLE, done)
-            columns = (*PAGE_COLUMNS, TOP_SCORE)
+            columns = (*PAGE_COLUMNS, TOP_SCORE) if self.prominence.scored else PAGE_COLUMNS
         write_text(self.output_dir / "metrics.json", json.dumps(self.summary, indent=2) + "\n")
         if self.page:
             report.write_page(
@@ -323,7 +323,7 @@ class DetectorEvaluation(PairTask[Timed]):
             table.add_row(SCORE_TITLES[name], *cells[: len(table.columns) - 1])
         table.add_row("average precision", figure_text(self.summary, "average_precision"))
         table.add_row("seconds a megapixel", f"{self.summary.get('seconds_per_megapixel', 0):.4f}")
-        if self.prominence and "prominence" in self.summary:
+        if self.prominence and self.summary["images"]:
             for name, text in self.prominence.lines(self.summary):
                 table.add_row(name, text)
         table.add_row("images", *(str(self.summary.get(f"{p}images", "")) for p in ("", "best_")))

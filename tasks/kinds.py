@@ -1,4 +1,4 @@
-"""Kinds of artifacts: found by clustering, named, shown on a page, followed through finetuning."""
+"""Kinds of artifacts: found or named by people, shown on a page, followed through finetuning."""
 
 from __future__ import annotations
 
@@ -22,10 +22,11 @@ from desra.errors import InputError
 from desra.files import Match, write_table, write_text
 from desra.image_task import Result, Sample
 from desra.images import read_rgb
-from desra.kinds import Kinds, find_kinds
+from desra.kinds import Kinds, find_kinds, kinds_by_name
 from desra.ledger import Row
 from desra.metrics import MIN_SHARE
 from desra.region_features import FEATURES, RegionFeatures, region_features
+from desra.region_scores import kind_map, read_regions
 from desra.regions import label_regions
 from desra.rim import read_mask_of
 
@@ -40,7 +41,9 @@ class KindsOfArtifacts(LightningModule):
         detector: finds what is left in the images after finetuning, where there are some.
         output_dir: gets ``regions.csv`` (each region with its kind), ``kinds.csv`` (each kind with
             its metrics), ``kinds.json``, ``metrics.json``, and the page with an outline a kind.
-        kinds: ``kinds.json`` of an earlier run, whose kinds are recognised; None to find them.
+        kinds: ``kinds.json`` of an earlier run, whose kinds are recognised; or the annotator's
+            ``regions.csv`` (`desra.region_scores`), whose kinds hold where somebody gave one and
+            are recognised elsewhere; None to find them.
         count: of kinds; None for the number that tells them apart best.
         names: of kinds, in their order, None for the present name; or by number (from 0) or present
             name.
@@ -69,12 +72,20 @@ class KindsOfArtifacts(LightningModule):
         if count is not None and count < 1:
             raise InputError(f"count={count}: give a number of kinds, or null to choose it")
         self.detector, self.output_dir = detector, Path(output_dir)
-        self.known = Kinds.read(kinds) if kinds is not None else None
+        self.known, self._given_file = None, None
+        if kinds is not None and Path(kinds).suffix.lower() == ".csv":
+            self._given_file = Path(kinds)
+            self._given = read_regions(kinds)[1]
+            if not self._given:
+                raise InputError(f"{kinds}: no kinds in it; give them in annotate.py, by c")
+        elif kinds is not None:
+            self.known = Kinds.read(kinds)
         given = names if isinstance(names, Mapping) else dict(enumerate(names))
         self.names = {key: name for key, name in given.items() if name is not None}
         self.count, self.page = count, page
         self.min_share = min_share
-        self.settings = {"detector": detector.settings, "min_share": min_share, "page": page}
+        self.settings: dict[str, Any] = {"detector": detector.settings, "min_share": min_share}
+        self.settings |= {"page": page, "given": self._given_file is not None}
         self.summary: dict[str, Any] = {}
         self._table: list[dict[str, Any]] = []
 
@@ -83,8 +94,9 @@ class KindsOfArtifacts(LightningModule):
         self.detector.prepare()
 
     def inputs(self, match: Match) -> Sequence[Path]:
-        """The pictures and the mask."""
-        return list(match.paths.values())
+        """The pictures, the mask, and the file of kinds that people gave."""
+        more = [] if self._given_file is None else [self._given_file]
+        return [*match.paths.values(), *more]
 
     def load(self, match: Match) -> dict[str, NDArray]:
         """Read them.
@@ -117,12 +129,16 @@ class KindsOfArtifacts(LightningModule):
         result.row = {"width": width, "height": height, "count": len(regions)}
         result.row["artifact_share"] = round(float(pictures["mask"].mean()), 6)
         result.row["regions"] = [region._asdict() for region in regions]
-        if "after" in pictures:
-            try:
+        try:
+            if self._given_file is not None:
+                planes, names = kind_map(pictures["mask"], self._given.get(sample.match.key, []))
+                given = [[*names, None][planes[region.y, region.x]] for region in regions]
+                result.row["given"] = given
+            if "after" in pictures:
                 result.row |= self._follow(pictures)
-            except InputError as error:
-                result.error = f"{sample.match.key}: {error}"
-                return result
+        except InputError as error:
+            result.error = f"{sample.match.key}: {error}"
+            return result
         result.row["seconds"] = round(sample.seconds + perf_counter() - start, 4)
         result.write = partial(self._write, sample.match.key, pictures)
         return result
@@ -153,9 +169,16 @@ class KindsOfArtifacts(LightningModule):
         done = [row for row in rows if not row.get("error")]
         regions = [(row, RegionFeatures(**one)) for row in done for one in row["regions"]]
         features = np.array([one.values for _, one in regions]).reshape(-1, len(FEATURES))
-        kinds = self.known or find_kinds(features, self.count)
+        given = [name for row in done for name in row.get("given", [None] * row["count"])]
+        if self._given_file is not None:
+            kinds = kinds_by_name(features, given)
+        else:
+            kinds = self.known or find_kinds(features, self.count)
+        numbers = [
+            number if name is None else kinds.names.index(name)
+            for number, name in zip(kinds.of(features).tolist(), given, strict=True)
+        ]
         kinds = kinds.renamed(self.names)
-        numbers = kinds.of(features).tolist()
         kinds.save(self.output_dir / FILE)
         removed = [gone for row in done for gone in row.get("removed", [None] * row["count"])]
         self._write_regions(regions, kinds, numbers, removed)
@@ -170,6 +193,7 @@ class KindsOfArtifacts(LightningModule):
                 {
                     "kind": name,
                     "regions": len(own),
+                    "named": sum(given[place] is not None for place in own),
                     "area_share": float(areas[own].sum() / areas.sum()) if own else 0.0,
                     "removal_rate": sum(gone) / len(gone) if gone else None,
                     "added": new.count(number) if followed else None,

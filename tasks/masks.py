@@ -84,7 +84,7 @@ class MaskEvaluation(LightningModule):
         border: pixels on each side that are left out, where nothing can be detected.
         min_share: share of a region's pixels that the other mask must cover.
         page: whether to make the page of pictures.
-        prominence: scores of labelled regions; None for none.
+        prominence: scores and kinds of labelled regions; None for none.
 
     Raises:
         InputError: a setting out of its range.
@@ -210,7 +210,7 @@ class MaskEvaluation(LightningModule):
         if self.prominence:
             self.summary |= self.prominence.summarise(done)
             self.prominence.write_regions(self.output_dir / REGION_TABLE, done)
-            columns = (*PAGE_COLUMNS, TOP_SCORE)
+            columns = (*PAGE_COLUMNS, TOP_SCORE) if self.prominence.scored else PAGE_COLUMNS
         write_text(self.output_dir / "metrics.json", json.dumps(self.summary, indent=2) + "\n")
         if self.page:
             report.write_page(

@@ -1,10 +1,9 @@
-"""Evaluation of regions with prominence scores: the prominent ones, and rank correlation."""
+"""Evaluation of regions with scores or kinds: the prominent ones, rank correlation, each kind."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +18,12 @@ from desra.images import read_image
 from desra.ledger import Row
 from desra.metrics import MIN_SHARE, SCORES, count_row, score_rows, score_text
 from desra.metrics.prominence import PROMINENCE, ProminenceCorrelation
-from desra.region_scores import RegionScore, find_scores, read_scores, score_map
+from desra.region_scores import find_scores, kind_map, read_regions, score_map
 from desra.regions import label_regions
 from desra.rim import inside
 
 REGION_TABLE = "labelled_regions.csv"
-REGION_COLUMNS = ("image", "x", "y", "score", "response", "found", "area")
+REGION_COLUMNS = ("image", "x", "y", "score", "kind", "response", "found", "area")
 RESPONSES = Path("Intermediates", "Adjusted")
 """Where detect.py save_intermediates=true leaves adjusted distances, beside its masks."""
 
@@ -42,10 +41,10 @@ def prominence_of(
     method: str | None = None,
     own_responses: bool = False,
 ) -> ProminenceEvaluation | None:
-    """The evaluation of prominence, if there are scores: given, or found with the labels.
+    """The evaluation of scores and kinds, if there are any: given, or found with the labels.
 
     Args:
-        scores: file of scores (`desra.region_scores`); None for ``regions.json`` or ``regions.csv``
+        scores: file of them (`desra.region_scores`); None for ``regions.json`` or ``regions.csv``
             in the folder of labels or beside it.
         gt_root: folder of labels.
         pred_root: folder of detected masks.
@@ -63,7 +62,7 @@ def prominence_of(
     masks = Role(pred_root, "mask", required=False)
     roles = locate_roles({"gt_mask": labels, "mask": masks}, root, method)
     path = _scores_path(scores, roles)
-    if path is None:
+    if path is None or (scores is None and not any(read_regions(path))):
         return None
     if response_root is None and "mask" in roles and not own_responses:
         beside = roles["mask"].folder.parent / RESPONSES
@@ -99,12 +98,13 @@ def _scores_path(scores: str | Path | None, roles: Mapping[str, Role]) -> Path |
 
 
 class ProminenceEvaluation:
-    """Scores of the prominent labelled regions, and the rank correlation of all scored ones.
+    """Scores of the prominent labelled regions, rank correlation of all scored ones, each kind.
 
-    An image with labelled regions of which none has a score is left out of it, and counted.
+    An image with labelled regions of which none has a score is left out of what is said of scores,
+    and counted. Where the file has no scores, or no kinds, nothing is said of them.
 
     Args:
-        path: file of scores.
+        path: file of scores and kinds.
         response_root: maps by key, low where the detector sees an artifact, 8 or 16 bits for [0, 1]
             (detect.py's ``Intermediates/Adjusted``); None for none.
         prominence: a region is prominent if its score is at least this.
@@ -125,12 +125,16 @@ class ProminenceEvaluation:
             raise InputError(f"prominence={prominence}: give a share of viewers, 0 to 1")
         self.path, self.prominence, self.min_share = Path(path), float(prominence), min_share
         self.responses = {} if response_root is None else find_images(response_root)
-        self.settings = {"prominence": self.prominence, "responses": bool(self.responses)}
-        _ = self._scores
-
-    @cached_property
-    def _scores(self) -> dict[str, list[RegionScore]]:
-        return read_scores(self.path)
+        self._scores, self._kinds = read_regions(self.path)
+        self.scored = bool(self._scores)
+        if not self.scored and not self._kinds:
+            raise InputError(f"{path}: no scores in it; give rows of image,x,y,score or kind")
+        self.settings = {
+            "prominence": self.prominence,
+            "responses": bool(self.responses),
+            "scored": self.scored,
+            "kinds": bool(self._kinds),
+        }
 
     def inputs(self, key: str) -> list[Path]:
         """The files that decide the metrics of an image, besides its masks."""
@@ -170,16 +174,22 @@ class ProminenceEvaluation:
             gt_rim: those that the label lacked when it was read; scores name its pixels.
 
         Raises:
-            InputError: a score on no region.
+            InputError: a score or a kind on no region.
         """
-        scores = score_map(inside(gt_mask, gt_rim), self._scores.get(key, []))
+        label = inside(gt_mask, gt_rim)
+        scores = score_map(label, self._scores.get(key, []))
         scores = inside(np.pad(scores, gt_rim, constant_values=np.nan), border)
+        kinds, names = kind_map(label, self._kinds.get(key, []))
+        kinds = inside(np.pad(kinds, gt_rim, constant_values=-1), border)
         mask, gt_mask = inside(mask, border), inside(gt_mask, border)
         response = None if response is None else inside(response, border)
         regions = self._regions(mask, gt_mask, scores, response, border - gt_rim)
+        for region in regions:
+            place = region["y"] - border + gt_rim, region["x"] - border + gt_rim
+            region["kind"] = [*names, None][kinds[place]]
         row: Row = {"labelled_regions": regions}
         known = [region["score"] for region in regions if region["score"] is not None]
-        if known or not regions:
+        if self.scored and (known or not regions):
             row["top_score"] = max(known, default=None)
             counts = count_row(mask, scores >= self.prominence, 0, self.min_share)
             row |= {f"prominent_{name}": count for name, count in counts.items()}
@@ -216,7 +226,7 @@ class ProminenceEvaluation:
 
     def facts(self, row: Row) -> dict[int, dict[str, Any]]:
         """What the page says of each labelled region, by its number in raster order."""
-        names = ("score", "response")
+        names = ("kind", "score", "response")
         return {
             number: {name: region[name] for name in names if region[name] is not None}
             for number, region in enumerate(row["labelled_regions"], 1)
@@ -233,13 +243,17 @@ class ProminenceEvaluation:
 
     def summarise(self, rows: Sequence[Row]) -> dict[str, Any]:
         """Metrics of the set from the rows of `measure`; None where undefined."""
-        used = [row for row in rows if "prominent_union" in row]
-        scores = score_rows([{name: row[f"prominent_{name}"] for name in _COUNTS} for row in used])
         regions = [
             {"image": index, **region}
             for index, row in enumerate(rows)
             for region in row["labelled_regions"]
         ]
+        summary = self._of_scores(rows, regions) if self.scored else {}
+        return summary | (_of_kinds(regions) if self._kinds else {})
+
+    def _of_scores(self, rows: Sequence[Row], regions: Sequence[dict[str, Any]]) -> dict[str, Any]:
+        used = [row for row in rows if "prominent_union" in row]
+        scores = score_rows([{name: row[f"prominent_{name}"] for name in _COUNTS} for row in used])
         scored = [region for region in regions if region["score"] is not None]
         faint = [region["found"] for region in scored if region["score"] < self.prominence]
         return {
@@ -254,6 +268,14 @@ class ProminenceEvaluation:
 
     def lines(self, summary: Mapping[str, Any]) -> list[tuple[str, str]]:
         """Names and metrics, as they are read by people."""
+        lines = self._lines_of_scores(summary) if self.scored else []
+        for row in summary.get("per_kind", ()):
+            counts = f"{row['found']} of {row['labelled']} labelled regions"
+            lines.append((f"recall, {row['kind']}", f"{score_text(row['recall'])}  ({counts})"))
+        missing = summary.get("regions_without_kind")
+        return [*lines, ("labelled regions without a kind", str(missing))] if missing else lines
+
+    def _lines_of_scores(self, summary: Mapping[str, Any]) -> list[tuple[str, str]]:
         t = f"{self.prominence:g}"
         lines = [
             (f"{name}, score ≥ {t}", score_text(summary[f"prominent_{name}"])) for name in SCORES
@@ -267,6 +289,20 @@ class ProminenceEvaluation:
             lines.append(("responses", "none; run detect.py with save_intermediates=true"))
         missing = summary["regions_without_score"]
         return [*lines, ("labelled regions without a score", str(missing))] if missing else lines
+
+
+def _of_kinds(regions: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """What is found of each kind, the most frequent first."""
+    found: dict[str, list[bool]] = {}
+    for region in regions:
+        if region["kind"] is not None:
+            found.setdefault(region["kind"], []).append(region["found"])
+    per_kind = [
+        {"kind": kind, "labelled": len(hits), "found": sum(hits), "recall": sum(hits) / len(hits)}
+        for kind, hits in sorted(found.items(), key=lambda one: (-len(one[1]), one[0]))
+    ]
+    without = sum(region["kind"] is None for region in regions)
+    return {"per_kind": per_kind, "regions_without_kind": without}
 
 
 def _correlation(scored: Sequence[Mapping[str, Any]]) -> dict[str, float | None]:

@@ -20,7 +20,7 @@ from desra.errors import InputError
 from desra.images import write_png
 from desra.labelme import read_labelme
 from desra.masks import read_mask_image
-from desra.region_scores import read_scores
+from desra.region_scores import read_regions, read_scores
 
 
 class Page:
@@ -196,15 +196,19 @@ def test_votes_and_kinds_are_in_regions_csv(serve, artifact_set):
     assert (row["votes"], row["kind"]) == ("2", "grid")
 
 
-def test_scores_that_were_there_stay(serve, artifact_set):
-    text = "image,x,y,score\none,12,12,0.25\none,90,70,0.75\n"
+@pytest.mark.parametrize("score", ["0.75", ""])
+def test_what_regions_csv_said_before_stays(serve, artifact_set, score):
+    text = f"image,x,y,score,kind\none,12,12,{score},grid\none,90,70,{score},'=stripes\n"
     (artifact_set / "regions.csv").write_text(text)
     for _ in range(2):  # and after a restart
         page = Page(serve(), "anna")
         item = page.next()
         page.post(item, "vote", x=15, y=15, noticed=True)
-        scores = read_scores(artifact_set / "regions.csv")["one"]
-        assert [(s.x, s.y, s.score) for s in scores] == [(15, 15, 1.0), (90, 70, 0.75)]
+        scores, kinds = read_regions(artifact_set / "regions.csv")
+        said = [(15, 15, 1.0), *([(90, 70, 0.75)] if score else [])]
+        assert [(s.x, s.y, s.score) for s in scores["one"]] == said
+        said = [(15, 15, "grid"), (90, 70, "=stripes")]
+        assert [(k.x, k.y, k.kind) for k in kinds["one"]] == said
 
 
 def test_several_annotators_give_a_majority(serve, artifact_set):

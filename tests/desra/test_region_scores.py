@@ -9,7 +9,7 @@ from scipy import ndimage
 from desra.errors import InputError
 from desra.images import write_png
 from desra.labelme import find_gt_masks
-from desra.region_scores import find_scores, read_scores, score_map
+from desra.region_scores import find_scores, kind_map, read_regions, read_scores, score_map
 
 RECORDS = [
     {"image": "sub/a", "x": 3, "y": 2, "score": 0.25},
@@ -73,6 +73,10 @@ def test_both_forms_say_the_same(tmp_path):
         ("s.json", '[{"image": "a", "x": 1, "y": 2, "score": [1]}]', r"score is 'list'"),
         ("s.csv", f"image,x,y,score\na,{'9' * 5000},2,1\n", r"line 2: x is '9+…'"),
         ("s.csv", f"image,x,y,score\n{'a' * 200_000},1,2,1\n", r"damaged CSV"),
+        ("s.csv", "image,x,y,kind\na,1,2,grid\n", r"no scores in it"),
+        ("s.csv", "image,x,y,kind\na,1,-2,grid\n", r"line 2: y is '-2'"),
+        ("s.csv", f"image,x,y,kind\na,1,2,{'k' * 81}\n", r"line 2: kind is 'k+…'; give a name"),
+        ("s.json", '[{"image": "a", "x": 1, "y": 2, "kind": 3}]', r"region 1: kind is '3'"),
         ("s.csv", "image,x,y,score\na,²,2,1\n", r"line 2: x is '²'"),
     ],
 )
@@ -96,6 +100,27 @@ def test_scores_fill_their_regions_and_nothing_else(tmp_path):
     for number, score in zip(chosen, (0.1, 0.6, 0.9), strict=True):
         expected[labels == number] = score
     np.testing.assert_array_equal(score_map(gt_mask, scores), expected)
+
+
+def test_kinds_fill_their_regions_and_nothing_else(tmp_path):
+    gt_mask = np.zeros((6, 9), bool)
+    gt_mask[:3, :3] = gt_mask[:3, 5:8] = gt_mask[5] = True
+    table = write_csv(
+        tmp_path / "s.csv",
+        ["a,2,1,,grid", "a,0,0,0.5, grid", "a,8,5,,=tie", "a,5,0,0.25,", "b,0,0,,"],
+        "image,x,y,score,kind",
+    )
+    scores, kinds = read_regions(table)
+    assert [(row.x, row.y, row.score) for row in scores["a"]] == [(0, 0, 0.5), (5, 0, 0.25)]
+    assert (list(scores), list(kinds)) == (["a"], ["a"])
+    plane, names = kind_map(gt_mask, kinds["a"])
+    assert names == ["=tie", "grid"]
+    expected = np.full(gt_mask.shape, -1)
+    expected[:3, :3], expected[5] = 1, 0
+    np.testing.assert_array_equal(plane, expected)
+    table.write_text(table.read_text() + "a,1,1,,blobs\n")
+    with pytest.raises(InputError, match=r"line 7: x=1, y=1 is on a region that already is of the"):
+        kind_map(gt_mask, read_regions(table)[1]["a"])
 
 
 @pytest.mark.parametrize(

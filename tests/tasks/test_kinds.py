@@ -80,6 +80,28 @@ def test_kinds_are_named_shown_and_followed_through_finetuning(tmp_path, capsys)
     assert "speckles" in (tmp_path / "after" / "index.html").read_text()
 
 
+def test_kinds_that_people_gave_hold_and_the_rest_is_recognised(tmp_path):
+    root = write_set(tmp_path / "set")
+    said = ["0,40,40,moiré", "1,40,40,moiré", "2,120,40,snow", "3,120,40,moiré"]  # the last, oddly
+    (root / "regions.csv").write_text("\n".join(["image,x,y,kind", *said]))
+    task = KindsOfArtifacts(
+        ArtifactDetector(min_area=100), tmp_path / "out", kinds=root / "regions.csv"
+    )
+    assert not run_task(task, images(root, after=True))
+    figures = {row["kind"]: row for row in task.summary["per_kind"]}
+    assert {name: (row["regions"], row["named"]) for name, row in figures.items()} == {
+        "moiré": (7, 3), "snow": (5, 1)
+    }  # fmt: skip
+    assert figures["moiré"]["removal_rate"] == pytest.approx(6 / 7)
+    assert figures["snow"]["removal_rate"] == 0
+    (root / "regions.csv").write_text("image,x,y,kind\nelsewhere,5,5,moiré\n")
+    with pytest.raises(InputError, match="no region of these images has a kind"):
+        run_task(
+            KindsOfArtifacts(ArtifactDetector(), tmp_path / "c", kinds=root / "regions.csv"),
+            images(root),
+        )
+
+
 def test_what_makes_no_kinds_is_said(tmp_path):
     root = write_set(tmp_path / "set", 1)
     write_png(root / "DeSRA-Mask" / "0.png", np.zeros((96, 240), bool))

@@ -91,6 +91,34 @@ def test_what_is_written_can_be_given_back(folders, tmp_path):
     assert higher.summary["prominent_labelled"] == 2
 
 
+@pytest.mark.parametrize("scored", [True, False])
+def test_what_is_found_of_each_kind(folders, tmp_path, capsys, scored):
+    kinds = {("a", 0): "grid", ("a", 1): "grid", ("a", 2): "blobs", ("b", 3): "grid"}
+    rows = ["image,x,y,score,kind"]
+    for (key, number), kind in kinds.items():
+        top, left = BOXES[number]
+        rows.append(f"{key},{left},{top},{0.5 if scored else ''},{kind}")
+    (folders / "regions.csv").write_text("\n".join(rows))
+    task, failures = evaluate(folders, tmp_path / "scores")
+    assert not failures
+    assert task.summary["per_kind"] == [
+        {"kind": "grid", "labelled": 3, "found": 1, "recall": 1 / 3},
+        {"kind": "blobs", "labelled": 1, "found": 1, "recall": 1.0},
+    ]
+    assert task.summary["regions_without_kind"] == 8
+    assert ("prominent_recall" in task.summary) is scored
+    shown = capsys.readouterr().out
+    assert "0.3333  (1 of 3 labelled regions)" in shown
+    assert ("recall, score" in shown) is scored
+    assert ("top_score" in (tmp_path / "scores/index.html").read_text()) is scored
+    assert '"blobs"' in (tmp_path / "scores/page/regions/a.js").read_text()
+    table = tmp_path / "scores/labelled_regions.csv"
+    again, _ = evaluate(folders, tmp_path / "again", scores=table)
+    assert again.summary == task.summary
+    (folders / "regions.csv").write_text("image,x,y,score,kind\n")  # all votes taken back
+    assert prominence_of(gt_root=folders / "GT-Mask") is None
+
+
 def test_the_page_has_scores_to_sort_by(folders, tmp_path):
     evaluate(folders, tmp_path / "scores")
     text = (tmp_path / "scores/page/regions/a.js").read_text()
