@@ -12,11 +12,15 @@ from typing import Any
 
 from fastapi import APIRouter, Depends, HTTPException, Request
 from fastapi.responses import FileResponse, Response
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from annotator.access import manager
 from desra.errors import InputError
 
 FOLDER = "finetuned"
+_CONFIGS = ("config", "hydra")
 _TRAIN = Path(__file__).resolve().parents[1] / "train.py"
 
 routes = APIRouter(dependencies=[Depends(manager)])
@@ -28,14 +32,18 @@ class Finetuning:
     Args:
         root: the artifact set that is being labelled.
         output_dir: gets a folder for each run.
-        overrides: further ones of train.py, as ``model=ldl generator_weights=FILE``.
+        overrides: further ones of train.py, as ``model=ldl generator_weights=FILE``. Without
+            ``generator_weights`` it is the GAN network that detect.py upscaled with, if it did.
     """
 
     def __init__(self, root: Path, output_dir: Path, overrides: Sequence[str]) -> None:
         self.root, self.folder, self.overrides = root, output_dir / FOLDER, list(overrides)
+        if not any(override.startswith("generator_weights=") for override in overrides):
+            self.overrides += _weights_of(root)
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
-        self.run: str | None = None
+        done = sorted(page.parent.name for page in self.folder.glob("*/index.html"))
+        self.run: str | None = done[-1] if done else None
 
     def start(self) -> None:
         """Start a run.
@@ -57,17 +65,16 @@ class Finetuning:
                 *self.overrides,
             ]
             with (output / "train.log").open("wb") as log:
-                self._process = subprocess.Popen(
-                    command, cwd=_TRAIN.parent, stdout=log, stderr=subprocess.STDOUT
-                )
+                self._process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
 
     def state(self) -> dict[str, Any]:
         """``idle``, ``running``, ``done`` or ``failed``; the run's page, or its last line."""
-        if self._process is None or self.run is None:
+        if self.run is None:
             return {"state": "idle"}
-        code = self._process.poll()
-        log = (self.folder / self.run / "train.log").read_text(errors="replace").strip()
-        line = log.splitlines()[-1] if log else ""
+        code = 0 if self._process is None else self._process.poll()  # 0: of an earlier session
+        log = self.folder / self.run / "train.log"
+        lines = log.read_text(errors="replace").split("\n") if log.is_file() else []
+        line = next((line for line in reversed(lines) if line.strip()), "")
         state = "running" if code is None else "done" if code == 0 else "failed"
         return {"state": state, "line": line, "page": f"runs/{self.run}/index.html"}
 
@@ -76,6 +83,19 @@ class Finetuning:
         if self._process is not None and self._process.poll() is None:
             self._process.terminate()
             self._process.wait()
+
+
+def _weights_of(root: Path) -> list[str]:
+    """The override with the GAN network of detect.py's run, where ``root`` is its folder."""
+    try:
+        config, hydra = (OmegaConf.load(root / ".hydra" / f"{name}.yaml") for name in _CONFIGS)
+        weights, start = config.gan_weights, hydra.hydra.runtime.cwd
+    except (OSError, OmegaConfBaseException, YAMLError, UnicodeDecodeError, AttributeError):
+        return []
+    if not isinstance(weights, str):
+        return []
+    beside = Path(start, weights)
+    return [f"generator_weights={beside if beside.is_file() else weights}"]
 
 
 def _of(request: Request) -> Finetuning:

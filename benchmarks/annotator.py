@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import sys
 import tempfile
 import time
@@ -68,9 +69,14 @@ def main() -> None:
     parser.add_argument("--different", type=int, default=24, help="of them, the others are copies")
     parser.add_argument("--steps", type=int, default=20, help="from image to image")
     parser.add_argument("--pause", type=float, default=1.5, help="seconds at each image")
+    parser.add_argument("--set", type=Path, help="where the images are, or are made and kept")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        root = _make_set(Path(folder) / "set", options.side, options.images, options.different)
+        root = options.set or Path(folder) / "set"
+        if not root.exists():
+            _make_set(root, options.side, options.images, options.different)
+        shutil.rmtree(root / "annotations", ignore_errors=True)
+        shutil.rmtree(root / "GT-Mask", ignore_errors=True)
         start = time.perf_counter()
         server = Server(root, "task.order=name").start()
         print(f"server: answers after {time.perf_counter() - start:.1f} s")

@@ -22,6 +22,7 @@ const painted = () => new Promise((resolve) => {
 function lookAhead() {
   ahead = (async () => {
     await painted();
+    await allSaved(); // else the server would give once more what has just been done
     try {
       return await prepare(await ask("next", { without: [work?.id ?? 0], opened: false }));
     } catch { return undefined; } // asked again when it is needed
@@ -30,23 +31,10 @@ function lookAhead() {
 
 /** The next item: the one that was made ready, if it is still free. */
 async function next() {
-  const ready = await ahead;
-  if (ready) {
-    const { version } = ready;
-    show(ready);
-    try {
-      await allSaved();
-      const payload = await ask(`${workPath(ready)}/open`, {});
-      // What is drawn meanwhile may have arrived or not; all else was made elsewhere.
-      if (payload.version < version || payload.version > ready.version) return openItem(ready);
-    } catch (error) {
-      if (work !== ready) return undefined;
-      toast(error.message);
-      work = null;
-      lookAhead();
-      return next();
-    }
-  } else {
+  const waited = ahead;
+  ahead = null; // the next key, however soon, is for another one
+  const ready = await waited;
+  if (!ready) {
     await allSaved();
     try {
       show(await prepare(await ask("next", { without: [], opened: true })));
@@ -54,8 +42,24 @@ async function next() {
       toast(error.message);
       return undefined;
     }
+    lookAhead();
+    return undefined;
   }
+  const { version } = ready;
+  show(ready);
   lookAhead();
+  try {
+    await allSaved();
+    if (work !== ready) return undefined;
+    const payload = await ask(`${workPath(ready)}/open`, {});
+    // What is drawn meanwhile may have arrived or not; all else was made elsewhere.
+    if (payload.version < version || payload.version > ready.version) return openItem(ready);
+  } catch (error) {
+    if (work !== ready) return undefined;
+    toast(error.message);
+    work = null;
+    return next();
+  }
   return undefined;
 }
 

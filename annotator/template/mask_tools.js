@@ -32,6 +32,7 @@ function chooseTool(name) {
   selectTool(name, true);
   parts.panes.dataset.tool = name;
   showNib();
+  if (name === "fill" && work) heatOf(work);
 }
 
 function sizeBrush(size) {

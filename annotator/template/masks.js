@@ -28,9 +28,12 @@ async function prepare(payload) {
   await inkOf(target);
   target.pictures = new Map(payload.layers.map((layer) => [layer.name, newPicture(layer, `${layer.name} of ${payload.key}`, payload)]));
   await Promise.all([...target.pictures.values()].map((image) => image.decode().catch(() => {})));
-  heatOf(target);
+  if (wantsHeat()) heatOf(target);
   return target;
 }
+
+const wantsHeat = () => ink.hot || drawing.tool === "fill";
+let heatTimer = 0;
 
 /** The distance of an image, once it is there; what the fill and the heat map need. */
 function heatOf(target) {
@@ -74,6 +77,9 @@ function show(target) {
   listRegions();
   showHistory();
   secondsSince();
+  // The read-out has it, too, once somebody stays here: computing it slows down all else.
+  clearTimeout(heatTimer);
+  heatTimer = setTimeout(() => { if (target === work) heatOf(target); }, wantsHeat() ? 0 : 3000);
 }
 
 function titleOf(key) {

@@ -4,18 +4,22 @@ import time
 
 import numpy as np
 import pytest
+import torch
+from omegaconf import OmegaConf
 from selenium.webdriver.common.keys import Keys
 
 from annotator.ground_truth import GroundTruthTask
 from annotator.masks import MaskTask
 from annotator.study import StudyTask
 from desra.detectors import ArtifactDetector
-from desra.images import write_png
+from desra.images import read_rgb, write_png
 from desra.masks import read_mask_image
+from models.generators import load_generator
 from tests.annotator.conftest import make_set
 from tests.annotator.serving import serving
 from tests.annotator.session import CHROMIUM, DRIVER, Server, browser
 from tests.conftest import smooth_photo
+from tests.docs.commands import ROOT, run_command
 
 pytestmark = pytest.mark.skipif(
     CHROMIUM is None or DRIVER is None,
@@ -25,6 +29,12 @@ KEYS = ["one", "sub/two", "three"]
 OPEN = (
     "document.querySelectorAll('.sheet img').length > 0 && document.title.startsWith(arguments[0])"
 )
+SHORT = (
+    *("model=realesrgan", "perceptual=l1", "model.adversarial=null", "trainer=cpu"),
+    *("iterations=2", "validate_every=2", "data.batch_size=2", "data.gt_crop=64"),
+    *("data.val_share=0.34", "callbacks.artifact_validation.lpips=null"),
+)
+"""A run of seconds: pixel losses alone, two steps."""
 FETCHED = (
     "new Set(performance.getEntriesByType('resource').map(e => e.name)"
     ".filter(name => name.includes('/gan_sr?'))).size"
@@ -119,7 +129,7 @@ def _draw_and_kill(root, page, server):
     # Its distance may have been asked for while there was no server; the fill has it all the same.
     page.keys("k")
     page.drag((30.5, 30.5))
-    page.wait("document.querySelectorAll('.undo:disabled').length === 0")
+    page.wait("!document.querySelector('[aria-label^=Undo]').disabled")
     page.saved()
     detected = read_mask_image(root / "DeSRA-Mask/sub/two.png")
     filled = read_mask_image(root / "GT-Mask/sub/two.png")
@@ -127,6 +137,62 @@ def _draw_and_kill(root, page, server):
     page.keys("h", "w", "s", "a", "?")
     assert page.run("return document.querySelector('#help').open")
     assert [line for line in page.complaints() if "net::ERR_" not in line] == []
+
+
+@pytest.mark.slow
+def test_from_detect_to_a_finetuned_model(page, tmp_path, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    keys, weights = ("astronaut_7", "chelsea_3", "rocket_1"), ROOT / "samples/weights"
+    for key in keys:
+        photo = read_rgb(ROOT / f"samples/artifacts/LR/{key}.webp")
+        write_png(tmp_path / f"photos/{key}.png", photo)
+    gan = weights / "realesr-animevideov3-x4.pth"
+    command = (
+        f"python detect.py lr_root={tmp_path}/photos gan_weights={gan} "
+        f"mse_weights={weights}/realesr-animevideov3-x4_mse.pth output_dir={tmp_path}/out "
+        "detector.min_area=600 page=false data.num_workers=0"
+    )
+    assert run_command(command, [], monkeypatch) == 0
+    root = tmp_path / "out"
+    detector = ArtifactDetector(min_area=600)
+    task = MaskTask(root, root / "annotations", detector, order="name", finetune=SHORT)
+    with serving(task) as server:
+        page.open(server.url)
+        page.enter("anna")
+        page.wait(OPEN, keys[0])
+        page.keys("r", "y", "0", "b")
+        page.drag((100.5, 30.5), (130.5, 60.5))
+        page.keys(Keys.ENTER)
+        page.wait(OPEN, keys[1])
+        page.keys("N", Keys.ENTER)  # none of it is an artifact
+        page.wait(OPEN, keys[2])
+        page.keys("Y", Keys.ENTER)
+        page.wait("document.body.innerText.includes('Nothing is left in the queue')")
+        page.saved()
+        page.click("button.finetune")
+        for _ in range(300):  # a training run
+            time.sleep(0.5)
+            if page.run("return document.querySelector('.training').dataset.state") != "running":
+                break
+        page.click(".training a")
+        first = page.chrome.current_window_handle
+        page.chrome.switch_to.window(page.chrome.window_handles[-1])
+        page.size(1400, 900)
+        page.wait("document.title.startsWith('Artifacts before and after')")
+        page.wait("document.querySelector('a.card img')?.naturalWidth")
+        page.click("a.card")
+        page.wait("document.querySelectorAll('.sheet img').length > 0")
+        page.wait("[...document.images].every(e => e.complete && e.naturalWidth)")
+        complaints = page.complaints()
+        page.chrome.close()
+        page.chrome.switch_to.window(first)
+    assert complaints == []
+    (run,) = (root / "annotations/finetuned").iterdir()
+    assert OmegaConf.load(run / ".hydra/config.yaml").generator_weights == str(gan)
+    before, (after,) = load_generator(gan), (run / "weights").glob("*_desra.pth")
+    tensors = zip(before.parameters(), load_generator(after).parameters(), strict=True)
+    assert not all(torch.equal(one, other) for one, other in tensors)
+    assert not read_mask_image(root / f"GT-Mask/{keys[1]}.png").any()
 
 
 def test_by_keys_alone(root, page):

@@ -35,3 +35,24 @@ def test_only_files_of_runs_are_served(client, artifact_set):
     assert "'unsafe-inline'" in answer.headers["content-security-policy"]
     for path in ("../a.sqlite", "%2e%2e/a.sqlite", "run/../../a.sqlite", "run", "none.html"):
         assert client.get(f"/runs/{path}").status_code == 404, path
+
+
+def test_a_run_of_before_is_still_linked_and_the_network_is_that_of_detect(artifact_set):
+    runs = finetuning.Finetuning(artifact_set, artifact_set / "o", ["model=ldl"])
+    assert runs.state() == {"state": "idle"}
+    assert runs.overrides == ["model=ldl"]
+    for name in ("1", "2"):
+        (artifact_set / f"o/finetuned/{name}").mkdir(parents=True)
+        (artifact_set / f"o/finetuned/{name}/index.html").write_text("the page")
+    (artifact_set / "GAN.pth").write_bytes(b"")
+    for name, text in {
+        "config": "gan_weights: GAN.pth",
+        "hydra": f"hydra: {{runtime: {{cwd: '{artifact_set}'}}}}",
+    }.items():
+        (artifact_set / ".hydra").mkdir(exist_ok=True)
+        (artifact_set / f".hydra/{name}.yaml").write_text(text)
+    runs = finetuning.Finetuning(artifact_set, artifact_set / "o", ["model=ldl"])
+    assert runs.state() == {"state": "done", "line": "", "page": "runs/2/index.html"}
+    assert runs.overrides == ["model=ldl", f"generator_weights={artifact_set}/GAN.pth"]
+    given = finetuning.Finetuning(artifact_set, artifact_set / "o", ["generator_weights=a.pth"])
+    assert given.overrides == ["generator_weights=a.pth"]

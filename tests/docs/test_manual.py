@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import shutil
+import socket
+import threading
+import time
 from pathlib import Path
+from urllib.request import urlopen
 
 import cv2
 import numpy as np
 import pytest
 import torch
+import uvicorn
 
 from desra.images import write_png
 from models.discriminators import UNetDiscriminator
@@ -19,7 +25,7 @@ from tests.docs.commands import ROOT, blocks, commands, run_command
 
 PAGES = (
     *("README.md", "docs/detect.md", "docs/evaluate.md", "docs/calibrate.md", "docs/upscale.md"),
-    *("docs/finetune.md", "docs/add-your-own.md", "docs/share.md"),
+    *("docs/finetune.md", "docs/add-your-own.md", "docs/share.md", "docs/annotate.md"),
 )
 SIDE = 96
 ALIGNED = "callbacks.alignment_check.least_psnr=null"
@@ -51,6 +57,8 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         write_png(tmp_path / "photos" / name, small)
         write_png(tmp_path / "clean_photos" / name, photo)
         write_png(tmp_path / "labels" / name, np.full((SIDE, SIDE), 4, np.uint8))
+        for version, pixels in {"original": photo, "01": gan_sr, "02": photo}.items():
+            write_png(tmp_path / "sets" / version / name, pixels)
     for index in range(5):
         small = smooth_photo(index, 24, 24)
         write_png(tmp_path / "photos_of_five" / f"{index}.png", small)
@@ -60,14 +68,37 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     torch.save({"params": UNetDiscriminator(features=4).state_dict()}, tmp_path / "D.pth")
     # Released weights by name: no network here, and networks that are too large for a test.
     monkeypatch.setattr(zoo, "fetch", lambda *_, **__: tmp_path / "GAN.pth")
+    monkeypatch.setattr(uvicorn.Server, "run", serve_briefly)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     (tmp_path / "samples").symlink_to(ROOT / "samples")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
+def serve_briefly(server: uvicorn.Server, sockets: list[socket.socket]) -> None:
+    """Serve until the page and what it asks for first have been answered, then end by Ctrl+C."""
+    answers: list[int] = []
+
+    def ask() -> None:
+        while not server.started:
+            time.sleep(0.01)
+        address = f"http://127.0.0.1:{sockets[0].getsockname()[1]}"
+        for path in ("/", "/page.js", "/api/session"):
+            with urlopen(address + path) as answer:
+                answers.append(answer.status)
+        server.should_exit = True
+
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    asyncio.run(server.serve(sockets))
+    thread.join()
+    assert answers == [200, 200, 200]
+
+
 def shrunk(line: str) -> list[str]:
     """Further overrides that make a command small, and nothing else of it different."""
+    if line.startswith("python annotate.py "):
+        return ["port=0"]
     if not re.match(r"(python train\.py|desra train) ", line):
         return []
     more = [*TINY_TRAINING]
