@@ -19,6 +19,8 @@ TERMS = ("pixel", "low_frequency", "perceptual", "adversarial", "artifact", "neg
 JUDGED_BY = ("threshold", "min_area", "window_size", "direction")
 """Settings of the detector that the files carry."""
 SUFFIXES = (".pth", ".safetensors")
+MUCH_LEFT = 0.05
+"""Share of untrained weights in the average that is worth a warning."""
 
 
 class WeightExport(Callback):
@@ -43,6 +45,13 @@ class WeightExport(Callback):
         if not trainer.is_global_zero:
             return
         module = cast(GANFinetuner, pl_module)
+        left = module.hparams["ema_decay"] ** trainer.global_step
+        if module.hparams["generator_weights"] is None and left > MUCH_LEFT:
+            log.warning(
+                "the average that is written still has %.0f %% of the random weights that the "
+                "generator began with; give a smaller model.ema_decay or more iterations",
+                100 * left,
+            )
         source = _source_name(module)
         name = self.name or f"{source}{self.ending}"
         paths = [self.folder / f"{name}{suffix}" for suffix in SUFFIXES]

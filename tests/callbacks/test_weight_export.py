@@ -61,6 +61,17 @@ def test_name_is_a_setting(tmp_path: Path) -> None:
     assert names == ["mine.pth", "mine.safetensors"]
 
 
+@pytest.mark.parametrize(("decay", "warned"), [(0.999, True), (0.3, False)])
+def test_an_average_of_mostly_random_weights_is_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, decay: float, warned: bool
+) -> None:
+    network = RRDBNet(features=8, blocks=1, growth=4)
+    module = GANFinetuner(network, pixel=PixelLoss(), ema_decay=decay)
+    data = make_data(write_set(tmp_path / "set"), val_share=0.0)
+    make_trainer(3, [WeightExport(tmp_path / "weights")]).fit(module, data)
+    assert ("still has 100 % of the random weights" in caplog.text) == warned
+
+
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
 def test_exported_weights_are_finetuned_further(tmp_path: Path, suffix: str) -> None:
     source = tmp_path / "g.pth"
