@@ -40,12 +40,14 @@ class Pool:
         mse_sr: of its usual degradation.
         gan_sr: likewise.
         odd: GAN-SR of a degradation that the generator was not made for.
+        wrong: where ``hr`` shows that ``gan_sr`` went wrong, bool ``(N, 1, S, S)``.
     """
 
     hr: Tensor
     mse_sr: Tensor
     gan_sr: Tensor
     odd: Tensor
+    wrong: Tensor
 
 
 class InjectedArtifacts(LightningDataModule):
@@ -91,7 +93,7 @@ class InjectedArtifacts(LightningDataModule):
         labelled_share: float = 0.5,
         val_share: float = 0.2,
         crop: int = 128,
-        pool_size: int = 480,
+        pool_size: int = 600,
         batch_size: int = 16,
         val_batches: int = 8,
         truth: bool = True,
@@ -182,8 +184,12 @@ class InjectedArtifacts(LightningDataModule):
                 _upscale(networks["gan_sr"], usual_lr),
                 _upscale(networks["gan_sr"], odd_lr),
             )
-            parts.append(Pool(hr, *(_to_bytes(images) for images in made)))
-        names = ("hr", "mse_sr", "gan_sr", "odd")
+            mse_sr, gan_sr, odd_sr = (_to_bytes(images) for images in made)
+            wrong = torch.zeros_like(gan_sr[:, :1], dtype=torch.bool)
+            if self.truth:
+                wrong = true_labels(*(images.float() / 255 for images in (hr, mse_sr, gan_sr)))
+            parts.append(Pool(hr, mse_sr, gan_sr, odd_sr, wrong))
+        names = ("hr", "mse_sr", "gan_sr", "odd", "wrong")
         return Pool(*(torch.cat([getattr(part, name) for part in parts]) for name in names))
 
     def _cut(self, photos: Sequence[Tensor], random: np.random.Generator) -> Tensor:
@@ -216,7 +222,7 @@ class InjectedArtifacts(LightningDataModule):
             chosen = torch.randint(size, (self.batch_size,), generator=random)
         roles = ("hr", "mse_sr", "gan_sr", "odd")
         images = {name: getattr(pool, name)[chosen].float().div_(255) for name in roles}
-        batch = inject(images, random, self.truth)
+        batch = inject({**images, "wrong": pool.wrong[chosen]}, random)
         count = round(self.labelled_share * self.batch_size) if self.labelled else 0
         if count and part == "train":
             for index in range(count):
@@ -267,13 +273,14 @@ class _Validation(Dataset[Batch]):
         return self.data.make_batch(number, "val")
 
 
-def inject(images: Batch, random: torch.Generator, truth: bool = True) -> Batch:
+def inject(images: Batch, random: torch.Generator) -> Batch:
     """Make a batch of pairs with injected artifacts.
 
     Args:
-        images: ``hr``, ``mse_sr``, ``gan_sr``, ``odd``, ``(B, 3, S, S)`` float in [0, 1].
+        images: ``hr``, ``mse_sr``, ``gan_sr``, ``odd``, ``(B, 3, S, S)`` float in [0, 1]; and
+            ``wrong``, bool ``(B, 1, S, S)``: where GAN-SR itself is to be marked, in the images
+            that have it outside of what is pasted.
         random: of all draws.
-        truth: whether to mark what ``hr`` shows to be wrong in GAN-SR outside of what is pasted.
 
     Returns:
         ``mse_sr``, ``gan_sr`` uint8 and ``mask`` bool.
@@ -283,14 +290,12 @@ def inject(images: Batch, random: torch.Generator, truth: bool = True) -> Batch:
     share = torch.rand(count, 1, 1, 1, generator=random)
     kind = torch.rand(count, 1, 1, 1, generator=random)
     of_gan = kind < 0.65
-    background = torch.where(kind < 0.1, mse_sr.lerp(gan_sr, share), gan_sr)
-    background = torch.where(of_gan, background, mse_sr.lerp(hr, 0.3 + 0.7 * share))
+    background = torch.where(of_gan, gan_sr, mse_sr.lerp(hr, 0.3 + 0.7 * share))
     background = torch.where(kind > 0.92, mse_sr, background)
     artifact = _artifacts(images, background, random)
     masks = injection.blobs(count, side, random)
     image, mask = injection.paste(background, artifact, masks)
-    if truth:
-        mask = mask | (true_labels(hr, mse_sr, background) & of_gan & ~masks)
+    mask = mask | (images["wrong"] & of_gan & ~masks)
     return {"mse_sr": _to_bytes(mse_sr), "gan_sr": _to_bytes(image), "mask": mask}
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -17,18 +15,19 @@ FEATURES = 6 + BLOCK**2 + 5
 STRIDE = 32
 """Images are padded to a multiple of it."""
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
-_FLOOR = 1.0 / 255  # of standard deviations, a level
+_FLOOR = 1.0 / 255  # of standard deviations: a level
 
 
 class ArtifactNet(nn.Module):
     """A U-Net over what two upscalings look like in blocks of 4×4 pixels.
 
     It sees of each block the colours of both images, the brightness of GAN-SR's pixels around its
-    mean, standard deviations and covariance, and in 3×3 blocks DeSRA's texture distance and the
-    structure term of SSIM. The U-Net goes from a quarter of the resolution to a 32nd and back.
+    mean, roots of standard deviations and the correlation, and in 3×3 blocks DeSRA's texture
+    distance and the structure term of SSIM. The U-Net goes from a quarter of the resolution to a
+    32nd and back; most of its weights are where there are few blocks.
 
     Args:
-        width: channels at a quarter; below there are up to twice as many.
+        width: channels at a quarter; below there are up to three times as many.
 
     Example:
         >>> net = ArtifactNet().eval()
@@ -37,12 +36,12 @@ class ArtifactNet(nn.Module):
         (torch.Size([2, 1, 50, 70]), True)
     """
 
-    def __init__(self, width: int = 24) -> None:
+    def __init__(self, width: int = 16) -> None:
         super().__init__()
-        wide, deep = width * 3 // 2, width * 2
+        wide, deep = width * 2, width * 3
         self.width = width
         self.quarter = _convolution(FEATURES, width, 1)
-        self.eighth = nn.Sequential(_convolution(width, wide, 3, 2), _convolution(wide, wide, 3))
+        self.eighth = _convolution(width, wide, 3, 2)
         self.sixteenth = nn.Sequential(_convolution(wide, deep, 3, 2), _convolution(deep, deep, 3))
         self.lowest = nn.Sequential(_convolution(deep, deep, 3, 2), _convolution(deep, deep, 3))
         self.up_sixteenth = _convolution(deep, wide, 3)
@@ -108,15 +107,13 @@ def block_features(mse_sr: Tensor, gan_sr: Tensor) -> Tensor:
     Returns:
         ``(B, 27, h, w)`` float32, blocks of the images padded to multiples of 32 pixels.
     """
-    compute = _blocks_compiled if gan_sr.device.type == "cpu" else _blocks
-    features, moments = compute(mse_sr, gan_sr)
-    features[:, -2:] = _windows(moments)
-    return features
+    compute = _compiled_features if gan_sr.device.type == "cpu" else _features
+    return compute(mse_sr, gan_sr)
 
 
-def _blocks_compiled(mse_sr: Tensor, gan_sr: Tensor) -> tuple[Tensor, Tensor]:
-    """`_blocks` on the processor, in one pass."""
-    from desra.kernels.block_features import fill_blocks  # Numba takes long to import
+def _compiled_features(mse_sr: Tensor, gan_sr: Tensor) -> Tensor:
+    """`_features` on the processor, in two passes."""
+    from desra.kernels.block_features import fill_blocks, fill_windows  # Numba: a long import
 
     batch, _, height, width = gan_sr.shape
     size = [-(-side // STRIDE) * STRIDE // BLOCK for side in (height, width)]
@@ -125,12 +122,12 @@ def _blocks_compiled(mse_sr: Tensor, gan_sr: Tensor) -> tuple[Tensor, Tensor]:
     arrays = (values.numpy() for values in (mse_sr, gan_sr, features, moments))
     for planes in zip(*arrays, strict=True):
         fill_blocks(*planes)
-    return features, moments
+        fill_windows(planes[3], planes[2], STABILITY / 255**2)
+    return features
 
 
-def _blocks(mse_sr: Tensor, gan_sr: Tensor) -> tuple[Tensor, Tensor]:
-    """What is known of each block by itself, ``(B, 27, h, w)`` of which the last two are still to
-    be filled, and ``(B, 5, h, w)`` means of brightness, variances and covariance."""
+def _features(mse_sr: Tensor, gan_sr: Tensor) -> Tensor:
+    """`block_features` of any device."""
     height, width = gan_sr.shape[-2:]
     padding = (0, -width % STRIDE, 0, -height % STRIDE)
     images = torch.cat([mse_sr, gan_sr], 1).float().div_(255)
@@ -146,12 +143,12 @@ def _blocks(mse_sr: Tensor, gan_sr: Tensor) -> tuple[Tensor, Tensor]:
     mse, gan = mse - means[0], gan - means[1]
     products = (mse.square(), gan.square(), mse * gan)
     within = torch.cat([part.mean(1, keepdim=True) for part in products], 1)
-    deviations = (within[:, :2].clamp_min(0).sqrt() + _FLOOR).log() - math.log(_FLOOR)
-    root = within[:, :2].prod(1, keepdim=True).sqrt()
-    correlation = within[:, 2:] / (root + _FLOOR**2)
-    empty = torch.zeros_like(correlation).expand(-1, 2, -1, -1)
-    features = torch.cat([colours - 0.5, 8 * gan, deviations / 4, correlation, empty], 1)
-    return features, torch.cat([*means, within], 1)
+    deviations = within[:, :2].sqrt()
+    correlation = within[:, 2:] / (deviations.prod(1, keepdim=True) + _FLOOR**2)
+    windows = _windows(torch.cat([*means, within], 1))
+    return torch.cat(
+        [colours - 0.5, 8 * gan, 2 * (deviations + _FLOOR).sqrt(), correlation, windows], 1
+    )
 
 
 def _windows(moments: Tensor) -> Tensor:

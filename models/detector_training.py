@@ -37,10 +37,10 @@ class DetectorTraining(LightningModule):
     def __init__(
         self,
         folder: str | Path,
-        width: int = 24,
+        width: int = 16,
         learning_rate: float = 3e-3,
         weight_decay: float = 1e-4,
-        iterations: int = 1500,
+        iterations: int = 2400,
     ) -> None:
         super().__init__()
         self.save_hyperparameters()

@@ -1,6 +1,7 @@
 """Two sets to judge detectors on, with labels that owe nothing to DeSRA's distance.
 
-python -m samples.judged OUTPUT_DIR GAN_WEIGHTS MSE_WEIGHTS [--photos DIR] [--crops 40]
+python -m samples.judged OUTPUT_DIR GAN_WEIGHTS MSE_WEIGHTS [--photos DIR --longest 768]
+    [--crops 40] [--noise 0 10]
 
 `injected/`: what is pasted into GAN-SR, and where, is known (`datamodules.injection`). `truth/`:
 GAN-SR as it is, labelled by the photo it was made from (`desra.metrics.truth`). Both in the
@@ -12,6 +13,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+import cv2
 import numpy as np
 import torch
 from torch import Tensor
@@ -49,7 +51,6 @@ def _degradation(
     return Degradation(SCALE, first, second, final_sinc_probability=0)
 
 
-USUAL = _degradation((0.2, 2.0), (0, 10), (60, 95))
 ODD = (
     _degradation((0.2, 1.0), (25, 60), (60, 95)),
     _degradation((0.2, 1.0), (0, 10), (8, 25)),
@@ -58,19 +59,37 @@ ODD = (
 
 
 def make(
-    output_dir: Path, photos: Path, gan_weights: str, mse_weights: str, crops: int, seed: int
+    output_dir: Path,
+    photos: Path,
+    gan_weights: str,
+    mse_weights: str,
+    crops: int = 40,
+    noise: tuple[float, float] = (0, 10),
+    longest: int | None = None,
+    seed: int = 0,
 ) -> None:
     """Write both sets.
+
+    Args:
+        output_dir: gets them.
+        photos: clean, at any depth; those with a side below `CROP` are left out.
+        gan_weights: of the generator, file or name.
+        mse_weights: of what makes MSE-SR.
+        crops: how many, of one photo after the other.
+        noise: least and greatest standard deviation, in levels, of what LR has.
+        longest: larger photos are averaged to this many pixels a side first.
+        seed: of all draws.
 
     Raises:
         InputError: photos or weights that cannot be used.
     """
     of_gan, of_mse = (Upscaler(load_generator(name)).eval() for name in (gan_weights, mse_weights))
+    usual = _degradation((0.2, 2.0), noise, (60, 95))
     paths = [paths[0] for paths in find_images(photos).values()]
     random, draws = np.random.default_rng(seed), torch.Generator().manual_seed(seed)
     for number in range(crops):
         path = paths[number % len(paths)]
-        photo = read_rgb(path)
+        photo = _averaged(read_rgb(path), longest)
         if min(photo.shape[:2]) < CROP:
             continue
         top, left = (int(random.integers(side - CROP + 1)) for side in photo.shape[:2])
@@ -78,7 +97,7 @@ def make(
         clean = _tensor(hr).float() / 255
         lr, odd_lr = (
             _pixels(degrade(clean.clone(), seed + more, number, [number]))
-            for more, degrade in ((0, USUAL), (1, ODD[number % len(ODD)]))
+            for more, degrade in ((0, usual), (1, ODD[number % len(ODD)]))
         )
         mse_sr, gan_sr = of_mse.upscale_image(lr), of_gan.upscale_image(lr)
         key = f"{path.stem}_{number}"
@@ -90,11 +109,21 @@ def make(
             "mse_sr": _tensor(mse_sr) / 255,
             "gan_sr": _tensor(gan_sr) / 255,
             "odd": _tensor(of_gan.upscale_image(odd_lr)) / 255,
+            "wrong": torch.zeros(1, 1, CROP, CROP, dtype=torch.bool),
         }
-        made = inject(images, draws, truth=False)
+        made = inject(images, draws)
         mse_sr, gan_sr = (_pixels(made[role].float() / 255) for role in ("mse_sr", "gan_sr"))
         _write(output_dir / "injected", key, lr, mse_sr, gan_sr, made["mask"][0, 0].numpy())
         print(f"{number + 1}/{crops} {key}", flush=True)
+
+
+def _averaged(photo: np.ndarray, longest: int | None) -> np.ndarray:
+    height, width = photo.shape[:2]
+    if longest is None or max(height, width) <= longest:
+        return photo
+    scale = longest / max(height, width)
+    size = round(width * scale), round(height * scale)
+    return cv2.resize(photo, size, interpolation=cv2.INTER_AREA)
 
 
 def _tensor(pixels: np.ndarray) -> Tensor:
@@ -119,7 +148,9 @@ def main() -> None:
     parser.add_argument("gan_weights", help="of a generator that the detector was not trained on")
     parser.add_argument("mse_weights")
     parser.add_argument("--photos", type=Path, help="clean; default: those of samples.photos")
+    parser.add_argument("--longest", type=int, help="side to which larger photos are averaged")
     parser.add_argument("--crops", type=int, default=40)
+    parser.add_argument("--noise", type=float, nargs=2, default=(0, 10), help="levels, of LR")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     photos = arguments.photos
@@ -133,6 +164,8 @@ def main() -> None:
             arguments.gan_weights,
             arguments.mse_weights,
             arguments.crops,
+            tuple(arguments.noise),
+            arguments.longest,
             arguments.seed,
         )
     except InputError as error:

@@ -23,7 +23,7 @@ _TILE, _MARGIN = 2048, 160  # multiples of the network's stride; it sees no fart
 
 
 class LearnedDetector(Detector):
-    """A network of 0.12 million parameters that was trained on artifacts of known places, injected
+    """A network of 0.10 million parameters that was trained on artifacts of known places, injected
     into the outputs of a generator (``python train.py experiment=learn_detector``).
 
     The distance is 1 − probability of an artifact. Semantic labels change nothing. The network
@@ -47,7 +47,7 @@ class LearnedDetector(Detector):
     """
 
     def __init__(
-        self, weights: str | Path | None = None, threshold: float = 0.5, min_area: float = 4000
+        self, weights: str | Path | None = None, threshold: float = 0.7, min_area: float = 4000
     ) -> None:
         super().__init__(threshold, min_area)
         self.weights = Path(str(files("desra") / "data" / "learned_detector.safetensors"))

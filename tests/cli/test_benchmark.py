@@ -1,7 +1,6 @@
 """The benchmark as users start it: in a shell, over files, on two processes."""
 
 import csv
-import json
 
 from tests.datamodules import benchmark_layouts as layouts
 
@@ -41,17 +40,3 @@ def test_a_set_that_is_not_there_is_named(tmp_path, run_script):
     line = run.stderr.strip().splitlines()[-1]
     assert "desra: no folder given; get it from https://github.com/TencentARC/DeSRA" in line
     assert "licence" in line
-
-
-def test_the_change_by_finetuning_is_made_from_its_weights(tmp_path, run_script):
-    layouts.write_release(tmp_path / "set")
-    layouts.write_folder(tmp_path / "other")
-    run = run_script(
-        "evaluate.py", "task=benchmark", "benchmark=removal_ldl", f"roots.desra={tmp_path / 'set'}",
-        "benchmark.detectors.desra.min_area=100", f"output_dir={tmp_path / 'out'}",
-        f"benchmark.sets.desra.folders.after={tmp_path / 'set/LDL/MSE-SR'}",
-    )  # fmt: skip
-    assert run.returncode == 0, run.stderr
-    summary = json.loads((tmp_path / "out" / "metrics.json").read_text())
-    iou = summary["desra/mse_sr/desra/iou"]
-    assert summary["desra/mse_sr/desra/delta_iou"] == iou > 0.2  # nothing is left in MSE-SR

@@ -30,7 +30,7 @@ def pictures(index: int) -> dict[str, np.ndarray]:
     classic = add_texture(hr, np.zeros_like(wrong), index)
     return {
         "hr": hr, "lr": smooth, "mse_sr": mse_sr, "gan_sr": gan_sr, "after": after,
-        "classic": classic,
+        "classic": classic, "span": mse_sr // 2 + hr // 2,
     }  # fmt: skip
 
 
@@ -89,7 +89,7 @@ def write_sr_prominence(root: Path) -> None:
     rows = []
     for index in range(3):
         there = pictures(index)
-        for role in ("gan_sr", "hr", "lr", "mse_sr"):
+        for role in ("gan_sr", "hr", "lr", "mse_sr", "span"):
             write_png(root / "images" / role / f"{index}.png", there[role])
         image = {
             "subset": "open_images",
@@ -97,6 +97,7 @@ def write_sr_prominence(root: Path) -> None:
             "hr_image": f"images/hr/{index}.png",
             "lr_image": f"images/lr/{index}.png",
             "rlfn_image": f"images/mse_sr/{index}.png",
+            "span_image": f"images/span/{index}.png",
         }
         for number, box in enumerate(BOXES[index]):
             write_png(root / "masks" / f"{index}_{number}.png", box_mask(box))
@@ -127,7 +128,12 @@ def write_jpeg_ai(root: Path) -> None:
         for folder, role in {"orig": "hr", "ai": "gan_sr", "classic": "classic"}.items():
             write_png(root / folder / f"{index}.png", there[role])
         rows += [
-            {"image": f"{index}.png", "x": box[0], "y": box[1], "score": box[4]}
+            {
+                "image": f"{index}.png",
+                "x": box[0],
+                "y": box[1],
+                "score": 1.0 if box[4] > 0.8 else box[4],
+            }
             for box in BOXES[index]
         ]
     write_rows(root / "boxes.csv", rows)
@@ -139,7 +145,8 @@ def write_qualisr(root: Path) -> None:
         there = pictures(index)
         for role in ("hr", "lr"):
             write_png(root / role / f"{index}.png", there[role])
-        write_png(root / "ref" / "RLFN" / f"{index}.png", there["mse_sr"])
+        for reference, role in {"RLFN": "mse_sr", "SPAN": "span"}.items():
+            write_png(root / "ref" / reference / f"{index}.png", there[role])
         for method in ("bsrgan", "swinir"):
             write_png(root / "sr" / method / f"{index}.png", there["gan_sr"])
             write_heat_map(root / "heatmaps" / method / f"{index}.npy.gz", heat_map(index))

@@ -24,15 +24,21 @@ def blocks(page: str | Path, language: str = "") -> list[str]:
 
 
 def commands(page: str | Path) -> list[str]:
-    """Lines of a page's plain blocks that run an entry point; continued lines are joined."""
+    """Lines of a page's plain blocks that run an entry point or make a benchmark's images;
+    continued lines are joined."""
     lines = "".join(blocks(page)).replace("\\\n", " ").splitlines()
     shown = (re.sub(r"\s{2,}#.*", "", line.strip()) for line in lines)
-    return [line for line in shown if re.match(r"(python \w+\.py|desra) ", line)]
+    known = r"(python \w+\.py|python -m (?:benchmarks\.miniatures|samples\.judged)|desra) "
+    return [line for line in shown if re.match(known, line)]
 
 
 def run_command(line: str, more: list[str], monkeypatch: pytest.MonkeyPatch) -> int:
     """Run a command line in the working folder, with further overrides; its exit code."""
     words = shlex.split(line)
+    if words[1] == "-m":
+        monkeypatch.setattr(sys, "argv", [*words[2:], *more])
+        runpy.run_module(words[2], run_name="__main__")
+        return 0
     script = words[1] if words[0] == "python" else f"{words[1]}.py"
     monkeypatch.setattr(sys, "argv", [str(ROOT / script), *words[2:], *more])
     monkeypatch.setattr(failures, "_exit_code", 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -39,6 +40,7 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         for folder in ("MSE-SR", "GAN-SR"):
             write_png(tmp_path / folder / f"{index}.png", roles[folder])
         write_png(tmp_path / "clean_photos" / f"{index}.png", photo)
+    write_png(tmp_path / "held_out" / "0.png", smooth_photo(0, 200, 210))
     layouts.write_folder(tmp_path / "my_set")
     write_crowd(tmp_path / "voted", 20)
     for name in ("GAN", "MSE"):
@@ -51,13 +53,20 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_every_command_of_the_page_runs(desk: Path, monkeypatch: pytest.MonkeyPatch):
     lines = commands("docs/benchmark.md")
-    assert len(lines) == 12
+    assert len(lines) == 27
     for line in lines:
         more = ()
         if "train.py" in line:
             more = LEARNING if "learn_detector" in line else FINETUNING
+        elif "samples.judged" in line:
+            more = ("--crops", "2")
+        elif "mini/" in line or "judged/" in line:
+            more = ("task.replicates=20",)
         assert run_command(line, list(more), monkeypatch) == 0, line
     assert (desk / "weighted" / "Pseudo-GT" / "00.png").is_file()
+    summary = json.loads((desk / "mini_removal_ldl" / "metrics.json").read_text())
+    iou = summary["desra/mse_sr/desra/iou"]
+    assert summary["desra/mse_sr/desra/delta_iou"] == iou > 0.2  # nothing is left in MSE-SR
     shutil.rmtree(desk)
 
 

@@ -12,19 +12,32 @@ from desra.segmenters.openmmlab import find_config, import_mmseg
 from .pairs import pair, planes
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:mmseg.*")
-B0 = "segformer_mit-b0_8xb2-160k_ade20k-512x512"
+NAMES = {
+    "SegFormer": "segformer_mit-b0_8xb2-160k_ade20k-512x512",
+    "UperNet": "swin-tiny-patch4-window7-in1k-pre_upernet_8xb2-160k_ade20k-512x512",
+}
 
 
-@pytest.fixture(scope="module")
-def network_of_two_classes(tmp_path_factory):
-    """Config, checkpoint and network: SegFormer mit-b0 with two classes, on images of 64 pixels."""
+def narrow(model):
+    """UperNet over Swin, PAL4VST's architecture, with few channels."""
+    widths = [16, 32, 64, 128]
+    model.backbone.update(embed_dims=16, depths=[2, 2, 1, 1], num_heads=[1, 2, 4, 8], init_cfg=None)
+    model.decode_head.update(in_channels=widths, channels=16)
+    model.auxiliary_head.update(in_channels=widths[2], channels=16, num_classes=2)
+
+
+@pytest.fixture(scope="module", params=NAMES)
+def network_of_two_classes(tmp_path_factory, request):
+    """Config, checkpoint and network: two classes, on images of 64 pixels."""
     from mmengine.config import Config
 
     import_mmseg()
     from mmseg.apis import init_model
 
     folder = tmp_path_factory.mktemp("pal")
-    config = Config.fromfile(str(find_config(B0)))
+    config = Config.fromfile(str(find_config(NAMES[request.param])))
+    if request.param == "UperNet":
+        narrow(config.model)
     for step in config.test_pipeline:
         if step["type"] == "Resize":
             step["scale"] = (256, 64)
