@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from desra.files import atomic_path
 
@@ -45,11 +46,18 @@ class StageCache:
         """Whether the stage of ``key`` made from these inputs and settings is there."""
         return self._path(key, fingerprint).is_file()
 
-    def store(self, key: str, fingerprint: str, stage: Stage) -> None:
-        """Keep a stage; its distance is written last and stands for the whole."""
+    def store(
+        self, key: str, fingerprint: str, stage: Stage, rougher: NDArray[np.bool_] | None = None
+    ) -> None:
+        """Keep a stage; its distance is written last and stands for the whole.
+
+        ``rougher`` is kept with it, ``(H, W)``: of `desra.region_reasons.rougher_pixels`.
+        """
+        if rougher is not None:
+            self._save(self._path(key, fingerprint, "rougher"), rougher)
         if stage.labels is not None:
-            self._save(self._path(key, fingerprint, "labels"), stage.labels)
-        self._save(self._path(key, fingerprint), stage.distance)
+            self._save(self._path(key, fingerprint, "labels"), stage.labels.cpu().numpy())
+        self._save(self._path(key, fingerprint), stage.distance.cpu().numpy())
 
     def load(self, key: str, fingerprint: str) -> Stage:
         """A stage that `contains` found. The distance is mapped, read as it is used."""
@@ -57,13 +65,18 @@ class StageCache:
         labels = self._path(key, fingerprint, "labels")
         return Stage(distance, self._open(labels) if labels.is_file() else None)
 
+    def rougher(self, key: str, fingerprint: str) -> NDArray[np.bool_] | None:
+        """What was kept with a stage."""
+        path = self._path(key, fingerprint, "rougher")
+        return np.load(path) if path.is_file() else None
+
     def _path(self, key: str, fingerprint: str, name: str = "distance") -> Path:
         return self.folder / f"{key}-{fingerprint}.{name}.npy"
 
     @staticmethod
-    def _save(path: Path, values: torch.Tensor) -> None:
+    def _save(path: Path, values: NDArray) -> None:
         with atomic_path(path) as temporary:
-            np.save(temporary, values.cpu().numpy())
+            np.save(temporary, values)
 
     @staticmethod
     def _open(path: Path) -> torch.Tensor:

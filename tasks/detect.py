@@ -7,7 +7,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from desra.detectors import Detector
 from desra.files import Match
@@ -15,6 +17,7 @@ from desra.image_task import Result, Sample
 from desra.labelme import read_label
 from desra.ledger import Ledger, Row
 from desra.metrics import count_row, score_rows
+from desra.region_reasons import rougher_pixels
 from desra.regions import region_areas
 from desra.rim import inside
 from desra.segmenters import Segmenter
@@ -138,16 +141,26 @@ class ArtifactDetection(PairTask[Found]):
         return row
 
     def _write(self, sample: Sample, found: Found) -> list[Path]:
-        shared = self.output_dir
+        shared, key = self.output_dir, sample.match.key
         if self.cache is not None:
             fingerprint = sample.payload.stage_fingerprint
             shared = self.cache.folder / fingerprint
             if sample.payload.cached is None:
+                rougher = self._rougher(sample)
                 self._writer.write_shared(shared, sample, found)
-                self.cache.store(sample.match.key, fingerprint, found.stage)
+                self.cache.store(key, fingerprint, found.stage, rougher)
+            else:
+                rougher = self.cache.rougher(key, fingerprint)
         else:
+            rougher = self._rougher(sample)
             self._writer.write_shared(shared, sample, found)
-        return self._writer.write(shared, sample, found)
+        return self._writer.write(shared, sample, found, rougher)
+
+    def _rougher(self, sample: Sample) -> NDArray[np.bool_] | None:
+        """For the page, where the detector compares textures."""
+        if not (self.settings["page"] and self.detector.uses_reference):
+            return None
+        return rougher_pixels(sample.payload.mse_sr, sample.payload.gan_sr)
 
     def finish(self, rows: Sequence[Row]) -> None:
         """Write ``summary.json`` and the page over all images."""

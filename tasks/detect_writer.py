@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -17,6 +18,7 @@ from desra.files import link_or_copy, write_text
 from desra.image_task import Sample
 from desra.images import to_plane, write_png
 from desra.ledger import Row
+from desra.region_reasons import region_reasons
 from desra.stage_cache import Stage
 
 FOLDERS = {"lr": "LR", "mse_sr": "MSE-SR", "gan_sr": "GAN-SR"}
@@ -99,7 +101,9 @@ class DetectionWriter:
                 labels=_labels(found),
             )
 
-    def write(self, shared: Path, sample: Sample, found: Found) -> list[Path]:
+    def write(
+        self, shared: Path, sample: Sample, found: Found, rougher: NDArray[np.bool_] | None
+    ) -> list[Path]:
         """Write what this run's settings decide, link the rest; returns the paths of all."""
         key = sample.match.key
         mask = to_plane(found.mask)
@@ -114,8 +118,31 @@ class DetectionWriter:
             outlines = {"Detected": mask}
             if sample.payload.gt_mask is not None:
                 outlines["Labelled"] = sample.payload.gt_mask
-            report.write_regions(self.output_dir, key, outlines=outlines, labels=_labels(found))
+            report.write_regions(
+                self.output_dir,
+                key,
+                outlines=outlines,
+                labels=_labels(found),
+                facts={"Detected": self._reasons(mask, found, rougher)},
+            )
         return outputs
+
+    def _reasons(
+        self, mask: NDArray[np.bool_], found: Found, rougher: NDArray[np.bool_] | None
+    ) -> dict[int, dict[str, Any]]:
+        if not mask.any():
+            return {}
+        distance = to_plane(found.distance)
+        same = torch.equal(found.adjusted, found.distance)
+        return region_reasons(
+            report.number_regions(mask),
+            distance,
+            distance if same else to_plane(found.adjusted),
+            self.detector.cutoff,
+            self.detector.threshold,
+            rougher,
+            getattr(self.detector, "direction", None),
+        )
 
     def _place_inputs(self, shared: Path, sample: Sample) -> list[Path]:
         """Give LR, MSE-SR and GAN-SR their place in the output, if they are not there already."""

@@ -7,12 +7,14 @@ once. It opens from a disk by double click: no network, no server.
 """
 
 from desra.report.entries import link_views, write_entry, write_regions, write_views
+from desra.report.outlines import number_regions
 from desra.report.page import Column, Scale, write_page
 
 __all__ = [
     "Column",
     "Scale",
     "link_views",
+    "number_regions",
     "write_entry",
     "write_page",
     "write_regions",

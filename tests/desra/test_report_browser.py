@@ -559,7 +559,7 @@ def test_regions_with_scores_and_outlines_of_several_kinds(browser, tmp_path):
     hit[10:110, 10:110] = hit[150:170, 10:30] = True
     miss[10:60, 200:300] = True
     write_views(tmp_path, "k", images={"GAN-SR": photo(240, 320, 3)})
-    facts = {"Hit": {1: {"score": 0.25}, 2: {"score": 0.9}}}
+    facts = {"Hit": {1: {"score": 0.25}, 2: {"score": 0.9, "why": "above 0.5"}}}
     write_regions(tmp_path, "k", outlines={"Hit": hit, "Miss": miss}, facts=facts)
     rows = [{"image": "k", "artifact_share": 0.1}]
     path = write_page(
@@ -575,9 +575,11 @@ def test_regions_with_scores_and_outlines_of_several_kinds(browser, tmp_path):
              "s.dispatchEvent(new Event('change'))")  # fmt: skip
     texts = [text.split("\n") for text in page.texts(".regions li")]
     assert [text[1] for text in texts] == ["400 px", "10,000 px", "5,000 px"]
-    assert [text[-1] for text in texts] == ["score 0.9", "score 0.25", "6.51\u00a0%"]
+    assert [text[-1] for text in texts] == ["above 0.5", "score 0.25", "6.51\u00a0%"]
+    assert texts[0][-2] == "score 0.9"
     page.hover(20, 160)
-    assert page.texts(".tooltip")[0].split("\n")[0::2] == ["Hit 2", "score 0.9"]
+    assert page.texts(".tooltip")[0].split("\n")[0::2][:2] == ["Hit 2", "score 0.9"]
+    assert "above 0.5" in page.texts(".tooltip")[0]
     page.keys("r")
     assert page.run("return document.querySelector('.regions .lit').dataset.region") == "Hit 1"
     page.click(".outlines li:nth-child(2) button")

@@ -4,6 +4,8 @@ const percent = (share) => `${Math.round(share * 100)}\u00a0%`;
 const classesText = (classes, most) => classes.slice(0, most).filter(([, share]) => share >= 0.005)
   .map(([index, share]) => `${className(index)}\u00a0${percent(share)}`).join(", ");
 const areaText = (area) => `${whole.format(area)} px`;
+/** Facts of a region to be told in words, but for the line that says why it was marked. */
+const factsOf = (region) => Object.entries(region.facts).filter(([name]) => name !== "why");
 const factText = ([name, value]) => `${name.replaceAll("_", " ")} ${typeof value === "number" ? small.format(value) : value}`;
 
 function fillPanel() {
@@ -34,9 +36,11 @@ function fillPanel() {
     ...stage.views.layers.map((layer) => fileLink(`${layer.name} as shown`, layerPath(row, layer))));
 }
 
-/** The list, largest value first, of area or of a fact; as many as can be looked through. */
+/** The list, of area or of a fact the largest first, of distances the lowest; as many as can be
+    looked through. */
 function listRegions(name, most = 300) {
-  const value = (region) => (name === "area" ? region.area : region.facts[name] ?? -Infinity);
+  const sign = ["distance", "adjusted"].includes(name) ? -1 : 1;
+  const value = (region) => (name === "area" ? region.area : sign * (region.facts[name] ?? -sign * Infinity));
   stage.regions.sort((one, other) => value(other) - value(one) || other.area - one.area);
   const rest = stage.regions.length - most;
   parts.regionList.replaceChildren(...stage.regions.slice(0, most).map(regionItem));
@@ -56,7 +60,7 @@ const swatch = (outline) => {
 };
 
 function regionItem(region) {
-  const facts = Object.entries(region.facts).map(factText);
+  const facts = factsOf(region).map(factText);
   return make("li", { "data-region": region.id }, make("button", {
     onclick: () => { light(region); fly(boxView(region.box), 320); },
     onpointerenter: () => light(region), onpointerleave: () => light(null),
@@ -69,7 +73,8 @@ function regionItem(region) {
     make("b", { text: areaText(region.area) }),
     make("small", { text: shareText(region.area / (scene.width * scene.height)) }),
     ...facts.map((text) => make("em", { text })),
-    region.classes.length ? make("span", { class: "classes", text: classesText(region.classes, 3) }) : null)));
+    region.classes.length ? make("span", { class: "classes", text: classesText(region.classes, 3) }) : null,
+    region.facts.why ? make("span", { class: "why", text: region.facts.why }) : null)));
 }
 
 function toggleOutline(name, button) {
@@ -108,7 +113,8 @@ function showTooltip(event, region, label, values) {
     ...(region ? [
       make("strong", {}, swatch(region.outline), `${region.outline.name} ${region.number}`,
         make("span", { text: `${areaText(region.area)} · ${shareText(region.area / (scene.width * scene.height))}` })),
-      ...Object.entries(region.facts).map((fact) => make("div", { text: factText(fact) })),
+      ...factsOf(region).map((fact) => make("div", { text: factText(fact) })),
+      region.facts.why ? make("div", { text: region.facts.why }) : "",
       ...region.classes.map(([index, share]) => classBar(index, share)),
     ] : []),
     make("div", { class: "here" }, ...[
