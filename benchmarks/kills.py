@@ -212,7 +212,7 @@ def disturb(command: Command, kills: int, folder: Path, rng: random.Random) -> l
         left = out.rglob(f"{TEMPORARY_PREFIX}*")
         findings += [f"{out.name}: {path.name} is left over" for path in left]
         shutil.rmtree(out)
-    print(f"{command.script}: {done} kills in {runs} runs, {len(findings)} findings", flush=True)
+        print(f"{command.script}: {done} kills in {runs} runs", *findings, sep="\n  ", flush=True)
     return findings
 
 
@@ -233,8 +233,7 @@ def main() -> None:
             work.mkdir()
             rng = random.Random(given.seed * 1000 + place)
             findings += [f"{name}: {f}" for f in disturb(COMMANDS[name], share, work, rng)]
-            for finding in findings:
-                print(finding, flush=True)
+    print(f"{given.kills} kills, {len(findings)} findings", *findings, sep="\n")
     sys.exit(bool(findings))
 
 
