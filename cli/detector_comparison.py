@@ -11,7 +11,6 @@ from typing import Any, cast
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from callbacks.plots import overrides_text
 from cli.failures import fail
 from cli.sweep_summary import SweepSummary, gather_jobs, job_folders
 from desra.files import atomic_path, write_table, write_text
@@ -75,6 +74,8 @@ class DetectorComparison(SweepSummary):
 
 def job_name(job: Job) -> str:
     """What sets a job apart: the detector, and other overrides that the sweep varies."""
+    from callbacks.plots import overrides_text  # loads Lightning, which a single run may never need
+
     others = overrides_text({name: job[name] for name in job if name != "detector"})
     return ", ".join(filter(None, (job.get("detector"), others))) or "detector"
 

@@ -13,10 +13,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from omegaconf import OmegaConf
-
 import cli.resolvers  # noqa: F401  registers what the configs use
 from cli.arguments import quote_paths, unusable_path
+from cli.early_checks import check_config
 from cli.failures import (
     USAGE_ERROR,
     error_code,
@@ -58,7 +57,7 @@ def entry_point(task: Callable[..., Any]) -> Callable[..., Any]:
 
         _quiet_libraries()
         try:
-            _require_values(config)
+            check_config(config)
             return task(config)
         except Exception as error:
             message = user_message(error)
@@ -70,20 +69,6 @@ def entry_point(task: Callable[..., Any]) -> Callable[..., Any]:
             raise SystemExit(code) from None
 
     return run
-
-
-def _require_values(config: DictConfig) -> None:
-    """Name what the command must give, and not where in the configuration it would be used.
-
-    Raises:
-        InputError: a setting at the root has no value.
-    """
-    from desra.errors import InputError
-
-    missing = [str(name) for name in config if OmegaConf.is_missing(config, name)]
-    if missing:
-        overrides = " ".join(f"{name}=VALUE" for name in missing)
-        raise InputError(f"{', '.join(missing)}: no value given; add {overrides} to the command")
 
 
 def on_sample_without_data(arguments: Sequence[str]) -> list[str]:
@@ -156,7 +141,6 @@ def run_over_images(config: DictConfig, **settings: Any) -> Any:
         config: the composed configuration.
         **settings: further arguments of the task, which no configuration decides.
     """
-    _require_folders(config.data)
     from hydra.utils import instantiate
 
     from callbacks.loggers import log_run
@@ -189,19 +173,6 @@ def run_over_images(config: DictConfig, **settings: Any) -> Any:
     report_failures(writer.failures, "images not done")
     fail(getattr(task, "exit_code", 0))  # of a gate that stays closed
     return task
-
-
-def _require_folders(data: DictConfig) -> None:
-    """Name the folders that a command must give, before seconds go into loading Lightning.
-
-    Raises:
-        InputError: a role has no folder, and there is no artifact set to have it.
-    """
-    from datamodules.roles import locate_roles
-
-    if data.get("roles") is not None and data.get("root") is None:
-        roles: Any = OmegaConf.to_container(data.roles, resolve=True)
-        locate_roles(roles)
 
 
 def detect_as_trained(config: DictConfig) -> None:

@@ -22,10 +22,12 @@ from cli.progress import RunProgress
 from cli.resolvers import sweep_folder
 from cli.resuming import ResumableRun, finish, start_of
 from cli.sweep_summary import SUMMARY
+from desra.checkpoints import read_checkpoint
 from desra.errors import InputError
 from desra.files import write_text
 from desra.leftovers import remove_leftovers
 from desra.report.before_after import figure_text
+from models.generators import resolve_weights
 
 Figures = dict[str, float]
 
@@ -45,6 +47,7 @@ def train(config: DictConfig) -> float:
     """
     output_dir = Path(HydraConfig.get().runtime.output_dir)
     run = ResumableRun(config, start_of(config.ckpt_path))
+    _read_weights(config)
     if is_rank_zero():
         remove_leftovers(output_dir)
     seed_everything(config.seed, workers=True, verbose=False)
@@ -78,6 +81,18 @@ def train(config: DictConfig) -> float:
         report_failures(getattr(data, "problems", ()), "left out of the training data")
     _check_objective(config.objective, last)
     return last.get(config.objective, math.nan)
+
+
+def _read_weights(config: DictConfig) -> None:
+    """Read the weights that are here, so that a file that is none is said before all else.
+
+    Raises:
+        InputError: what such a file is instead.
+    """
+    for name in ("generator_weights", "discriminator_weights"):
+        weights = config.get(name)
+        if weights and Path(weights).expanduser().exists():
+            read_checkpoint(resolve_weights(weights))
 
 
 def _fit(trainer: Trainer, model: LightningModule, data: Any, ckpt_path: str | None) -> None:

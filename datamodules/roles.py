@@ -10,7 +10,6 @@ from typing import Any, Literal
 
 from desra.errors import InputError
 from desra.files import Match, match_folders
-from desra.labelme import find_gt_masks
 
 log = logging.getLogger(__name__)
 
@@ -161,6 +160,8 @@ def match_roles(roles: Mapping[str, Role], unmatched: Unmatched = "error") -> li
         InputError: a root does not exist or holds nothing of its kind, masks or labels belong to
             no image, or ``unmatched`` is another word.
     """
+    from desra.labelme import find_gt_masks  # loads PyTorch; folders are located before
+
     if unmatched not in ("error", "skip"):
         raise InputError(f"data.unmatched={unmatched}: give error or skip")
     roots = {name: role.folder for name, role in roles.items()}

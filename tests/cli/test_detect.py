@@ -181,19 +181,6 @@ def test_a_sweep_shares_distances_and_ends_with_one_table(make_pairs, run_script
         assert any((job / "wandb").rglob("*.wandb"))
 
 
-def test_a_missing_folder_is_named_before_what_takes_seconds_is_loaded(tmp_path):
-    program = (
-        "import sys, runpy; sys.argv = sys.argv[1:]\n"
-        "try: runpy.run_path(sys.argv[0], run_name='__main__')\n"
-        "except SystemExit as end: print(end.code, 'lightning' in sys.modules)"
-    )
-    script = str(ROOT / "detect.py")
-    command = [sys.executable, "-c", program, script, f"output_dir={tmp_path / 'out'}"]
-    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    assert "no MSE-SR, GAN-SR: give mse_root=DIR" in run.stderr
-    assert run.stdout.split() == ["2", "False"]
-
-
 @pytest.mark.parametrize(
     ("overrides", "says"),
     [
