@@ -83,7 +83,7 @@ COMMANDS = {
     ),
     "export": Command(
         "export.py",
-        (f"weights={WEIGHTS}", "format=safetensors", "images=1", "size=32"),
+        (f"weights={WEIGHTS}", "format=safetensors", "images=1", "size=64"),
         ("*.safetensors",),
     ),
 }
