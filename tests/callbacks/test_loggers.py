@@ -1,12 +1,17 @@
-"""The curves of a run that is stopped and goes on."""
+"""The curves of a run that is stopped and goes on; W&B without a key."""
 
 from __future__ import annotations
 
 import csv
+import os
+import subprocess
+import sys
 import warnings
 from pathlib import Path
 
 from callbacks.loggers import CurveLogger
+
+ROOT = Path(__file__).parents[2]
 
 
 def rows_of(folder: Path) -> list[dict[str, str]]:
@@ -71,3 +76,24 @@ def test_a_new_run_begins_anew_and_does_not_warn_of_the_folder_that_is_its_own(
         warnings.simplefilter("error")
         logged(tmp_path, 4)
     assert [row["step"] for row in rows_of(tmp_path)] == ["4"]
+
+
+def test_without_a_key_and_without_variables_wandb_writes_offline(tmp_path: Path) -> None:
+    environment = {name: value for name, value in os.environ.items() if "WANDB" not in name}
+    program = (
+        "from callbacks.loggers import wandb_logger\n"
+        "logger = wandb_logger('out', project='desra')\n"
+        "logger.log_metrics({'loss': 1.0}, 1)\n"
+        "logger.experiment.finish()\n"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=tmp_path,
+        env={**environment, "HOME": str(tmp_path), "PYTHONPATH": str(ROOT)},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode == 0, run.stderr
+    (folder,) = (tmp_path / "out" / "wandb").glob("offline-run-*")
+    assert list(folder.glob("*.wandb"))

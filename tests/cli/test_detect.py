@@ -12,6 +12,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from hydra import compose, initialize_config_dir
+
+from cli.run import run_over_images
+from desra.errors import InputError
 
 ROOT = Path(__file__).parents[2]
 SETTINGS = ("detector.min_area=300", "trainer=cpu")
@@ -196,6 +200,17 @@ def test_wrong_use_is_one_line_and_exit_code_2(make_pairs, run_script, tmp_path,
     lines = run.stderr.strip().splitlines()
     assert len(lines) == 1, run.stderr
     assert says in lines[0]
+
+
+@pytest.mark.parametrize("role", ["LR", "MSE-SR", "GAN-SR", "GT-Mask"])
+def test_no_run_takes_the_output_of_the_last_for_its_input(make_pairs, role):
+    pairs = make_pairs(1)
+    given = [*roots(pairs), f"gt_root={pairs}/GT-Mask", f"output_dir={pairs / role / 'out'}"]
+    with initialize_config_dir(str(ROOT / "conf"), version_base=None):
+        config = compose("detect", [*given, "task.output_dir=${output_dir}"])
+    with pytest.raises(InputError, match=f"output_dir=.* is in .*{role}, where .* is read"):
+        run_over_images(config)
+    assert not (pairs / role / "out").exists()
 
 
 def test_help_names_settings_and_groups_without_loading_the_world(run_script):

@@ -266,6 +266,17 @@ def test_wrong_use_is_one_line(photos, weights, tmp_path, override, complaint):
     assert "\n" not in message
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_gpu_that_is_not_there_is_one_line(photos, weights, tmp_path):
+    given = (f"input={photos}", f"weights={weights}", f"output_dir={tmp_path / 'out'}")
+    with pytest.raises(Exception, match=r"GPU|gpu|cuda") as caught:
+        run.run_over_images(compose_config(*given, "trainer=gpu"))
+    message = failures.user_message(caught.value)
+    assert message.startswith("trainer: ")
+    assert "\n" not in message
+    assert failures.error_code(caught.value) == 2
+
+
 def test_wrong_use_in_the_shell(photos, run_script, tmp_path):
     run = run_script("upscale.py", f"input={photos}", f"output_dir={tmp_path}/out")
     assert run.returncode == 2
