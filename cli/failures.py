@@ -7,6 +7,7 @@ import errno
 import os
 import re
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ _ALIKE = 3  # causes that more images than this have in common are said once
 _LOST = re.compile(r"Connection (closed|reset) by peer|Broken pipe|ProcessGroup|\bgloo\b", re.I)
 """What the collectives of PyTorch raise where another rank has died."""
 
+_PARENT = os.getppid()  # of a rank that Lightning has started: rank 0
 _children: list[Any] = []
 _exit_code = 0
 
@@ -86,18 +88,25 @@ def user_message(error: BaseException | None) -> str | None:
             return f"trainer: {_one_line(error)}; see conf/trainer for others"
         if isinstance(error, OmegaConfBaseException):
             configuration = f"{error.full_key or 'configuration'}: {_first_line(error)}"
+            if re.search("Interpolation|Grammar", type(error).__name__):
+                configuration += "; ${ in a value means another setting, no path can hold it"
         error = error.__cause__
     return configuration
 
 
 def _lost_message() -> str:
     """Which of the run's processes has ended, as far as this one can see."""
+    deadline = time.monotonic() + 2  # its sockets close before it has ended
+    while not _is_left_by_rank_zero() and all(child.poll() is None for child in _children):
+        if time.monotonic() > deadline:
+            break
+        time.sleep(0.02)
     gone = [f"rank {rank}" for rank, child in enumerate(_children, 1) if child.poll() is not None]
-    who = ", ".join(gone) or "another process of this run"
+    who = ", ".join(gone) or ("rank 0" if _is_left_by_rank_zero() else "another process")
     ended = [child.poll() for child in _children if child.poll() is not None]
     how = f" (killed by signal {-ended[0]})" if ended and ended[0] < 0 else ""
     return (
-        f"{who} was lost{how}; the others have ended; start again, train.py with "
+        f"{who} was lost{how}; the others end, too; start again, train.py with "
         "ckpt_path=OUTPUT_DIR/checkpoints/last.ckpt"
     )
 
@@ -189,6 +198,11 @@ def is_rank_zero() -> bool:
     return not any(int(os.environ.get(name, 0)) for name in ("RANK", "SLURM_PROCID", "LOCAL_RANK"))
 
 
+def _is_left_by_rank_zero() -> bool:
+    return not is_rank_zero() and os.getppid() != _PARENT
+
+
 def say(line: str) -> None:
-    if is_rank_zero():
+    """Print a line on stderr, once a run: by rank zero, or where that was lost by rank 1."""
+    if is_rank_zero() or (os.environ.get("LOCAL_RANK") == "1" and _is_left_by_rank_zero()):
         print(line, file=sys.stderr, flush=True)

@@ -2,6 +2,11 @@
 
 import errno
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from types import SimpleNamespace
 
 import pytest
@@ -131,6 +136,58 @@ def test_a_lost_rank_is_one_line_with_how_to_go_on():
     assert message.startswith("rank 2 was lost (killed by signal 9)")
     assert "ckpt_path=" in message
     assert failures.error_code(error) == failures.SOME_FAILED
+
+
+RANK = """
+import os, subprocess, sys, torch
+import torch.distributed as dist
+from cli import failures
+from cli.run import _usage_error
+
+rank, folder = int(sys.argv[1]), sys.argv[2]
+if rank == 0:
+    command = [sys.executable, "-c", sys.argv[3], "1", folder, sys.argv[3]]
+    child = subprocess.Popen(command, env={**os.environ, "LOCAL_RANK": "1"})
+    failures.watch([child])
+dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2)
+try:
+    while True:
+        dist.all_reduce(torch.ones(1000))
+        open(f"{folder}/rank{rank}", "w").write(str(os.getpid()))
+except RuntimeError as error:
+    message = failures.user_message(error)
+    _usage_error(message, failures.error_code(error))
+sys.stderr.flush()
+os._exit(failures.exit_code())
+"""
+
+
+@pytest.mark.parametrize("victim", [0, 1])
+def test_of_two_ranks_the_one_that_is_left_ends_with_a_line(tmp_path, victim):
+    with open(tmp_path / "said", "w") as said:
+        command = [sys.executable, "-c", RANK, "0", str(tmp_path), RANK]
+        first = subprocess.Popen(command, cwd=ROOT, stderr=said, start_new_session=True)
+        ids = [tmp_path / f"rank{rank}" for rank in (0, 1)]
+        while not all(path.exists() and path.read_text() for path in ids):
+            assert first.poll() is None, (tmp_path / "said").read_text()
+            time.sleep(0.05)
+        os.kill(int(ids[victim].read_text()), signal.SIGKILL)
+        assert first.wait(timeout=120) == (-signal.SIGKILL if victim == 0 else 1)
+    session = first.pid
+    for _ in range(1200):
+        try:
+            os.killpg(session, 0)
+        except ProcessLookupError:
+            break
+        time.sleep(0.1)
+    else:
+        os.killpg(session, signal.SIGKILL)
+        pytest.fail("a process is left behind")
+    lines = (tmp_path / "said").read_text().splitlines()
+    of = "rank 0 was lost;" if victim == 0 else "rank 1 was lost (killed by signal 9);"
+    assert len(lines) == 1, lines
+    assert lines[0].startswith(f"error: {of}")
+    assert "ckpt_path=" in lines[0]
 
 
 def test_a_full_disk_and_a_place_that_is_none_are_lines():
