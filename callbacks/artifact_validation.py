@@ -98,6 +98,18 @@ class ArtifactValidation(Callback):
             if trainer.is_global_zero:
                 log.warning("validating without LPIPS: %s", missing)
 
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Where a run goes on that was stopped in a validation, make up for its candidate."""
+        self._make_up(trainer, cast(GANFinetuner, pl_module))
+
+    def _make_up(self, trainer: Trainer, module: GANFinetuner) -> None:
+        """A checkpoint is older than the validation of its step, which Lightning leaves out."""
+        every = getattr(trainer, "val_check_batch", None)
+        validates = trainer.enable_validation and isinstance(every, int) and every > 0
+        if self.choice is not None and validates and module.batches_seen % every == 0:
+            self.judge.to(module.device)
+            self.choice.make_up(trainer, module, self.judged)
+
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Begin anew, where the generator is."""
         self.judge.to(pl_module.device)
@@ -161,6 +173,7 @@ class ArtifactValidation(Callback):
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Make the chosen weights the module's result."""
+        self._make_up(trainer, cast(GANFinetuner, pl_module))
         if self.choice is not None:
             self.choice.apply(trainer, cast(GANFinetuner, pl_module))
 

@@ -129,7 +129,7 @@ class ResultChoice:
             judged: judges a batch beside its finetuned images.
         """
         step = trainer.global_step
-        if step == 0 or (self.candidates and self.candidates[-1].iteration == step):
+        if self._knows(step):
             return  # the discriminator is warmed up, and the generator has not moved
         start = time.perf_counter()
         self._began = start if self._began is None else self._began
@@ -161,6 +161,17 @@ class ResultChoice:
                     "iteration %d: no better result in %d validations; stopping", step, self.waited
                 )
             trainer.should_stop = True
+
+    def make_up(
+        self, trainer: Trainer, module: GANFinetuner, judged: Callable[..., Judged]
+    ) -> None:
+        """`consider` the present state, if a validation of it was begun and not ended."""
+        if not self._knows(trainer.global_step):
+            network = copy.deepcopy(module.ema.module)
+            self.consider(trainer, module, self._measure(trainer, module, network, judged), judged)
+
+    def _knows(self, step: int) -> bool:
+        return step == 0 or bool(self.candidates and self.candidates[-1].iteration == step)
 
     def _measure(
         self,
