@@ -117,6 +117,8 @@ class RunProgress(Callback):
         self._began[name] = time.monotonic(), done
         self._totals[name] = total
         if not self.terminal:
+            if name != "validating" and total > 0:
+                self._say(f"{name}: {done} of {total}")
             return
         if self._bars is None:
             self._bars = Progress(
