@@ -105,8 +105,9 @@ class ArtifactValidation(Callback):
     def _make_up(self, trainer: Trainer, module: GANFinetuner) -> None:
         """A checkpoint is older than the validation of its step, which Lightning leaves out."""
         every = getattr(trainer, "val_check_batch", None)
-        validates = trainer.enable_validation and isinstance(every, int) and every > 0
-        if self.choice is not None and validates and module.batches_seen % every == 0:
+        if not trainer.enable_validation or not isinstance(every, int) or every < 1:
+            return
+        if self.choice is not None and module.batches_seen % every == 0:
             self.judge.to(module.device)
             self.choice.make_up(trainer, module, self.judged)
 

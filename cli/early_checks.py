@@ -39,7 +39,7 @@ def check_config(config: DictConfig) -> None:
 def _missing_below(node: Any, prefix: str = "") -> Iterator[str]:
     if not isinstance(node, DictConfig):
         return
-    for name in node:
+    for name in map(str, node):
         child = node._get_node(name)
         if OmegaConf.is_interpolation(node, name):
             continue  # of a setting that is looked at where it stands
