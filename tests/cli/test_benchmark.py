@@ -3,6 +3,7 @@
 import csv
 
 from tests.datamodules import benchmark_layouts as layouts
+from tests.docs.commands import run_command
 
 
 def test_two_processes_give_the_table_of_one_and_wandb_has_it(tmp_path, run_script):
@@ -32,11 +33,9 @@ def test_two_processes_give_the_table_of_one_and_wandb_has_it(tmp_path, run_scri
     assert list((tmp_path / "one" / "wandb").rglob("*benchmark*.table.json"))
 
 
-def test_a_set_that_is_not_there_is_named(tmp_path, run_script):
-    run = run_script(
-        "evaluate.py", "task=benchmark", "benchmark=removal_ldl", f"output_dir={tmp_path}"
-    )
-    assert run.returncode == 2
-    line = run.stderr.strip().splitlines()[-1]
+def test_a_set_that_is_not_there_is_named(tmp_path, monkeypatch, capfd):
+    line = f"python evaluate.py task=benchmark benchmark=removal_ldl output_dir={tmp_path}"
+    assert run_command(line, [], monkeypatch) == 2
+    line = capfd.readouterr().err.strip().splitlines()[-1]
     assert "desra: no folder given; get it from https://github.com/TencentARC/DeSRA" in line
     assert "licence" in line

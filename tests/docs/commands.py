@@ -6,6 +6,7 @@ import re
 import runpy
 import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -32,7 +33,7 @@ def commands(page: str | Path) -> list[str]:
     return [line for line in shown if re.match(known, line)]
 
 
-def run_command(line: str, more: list[str], monkeypatch: pytest.MonkeyPatch) -> int:
+def run_command(line: str, more: Sequence[str], monkeypatch: pytest.MonkeyPatch) -> int:
     """Run a command line in the working folder, with further overrides; its exit code."""
     words = shlex.split(line)
     if words[1] == "-m":

@@ -16,11 +16,13 @@ from desra.errors import InputError
 from desra.images import write_png
 from models.generators import SRVGGNetCompact, write_generator
 from tests.conftest import add_texture, smooth_photo
+from tests.docs.commands import run_command
 
 
 @pytest.fixture
-def learned(tmp_path, run_script):
-    """A run of a few steps with tiny generators; its folder."""
+def learned(tmp_path, monkeypatch):
+    """Runs train.py for a few steps with tiny generators; its exit code."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     for index in range(4):
         write_png(tmp_path / "clean" / f"{index}.png", smooth_photo(index, 128, 128))
     for name in ("gan", "mse"):
@@ -28,20 +30,19 @@ def learned(tmp_path, run_script):
         write_generator(tmp_path / f"{name}.pth", SRVGGNetCompact(features=8, depth=1))
 
     def run(out, *overrides):
-        return run_script(
-            "train.py", "experiment=learn_detector", f"gan_weights={tmp_path / 'gan.pth'}",
-            f"mse_weights={tmp_path / 'mse.pth'}", f"data.root={tmp_path / 'clean'}",
-            f"output_dir={tmp_path / out}", "data.crop=64", "data.pool_size=16",
-            "data.batch_size=8", "data.val_batches=2", "trainer=cpu", "validate_every=20",
-            "trainer.log_every_n_steps=5", *overrides,
+        more = (
+            f"gan_weights={tmp_path / 'gan.pth'}", f"mse_weights={tmp_path / 'mse.pth'}",
+            f"data.root={tmp_path / 'clean'}", f"output_dir={tmp_path / out}", "data.crop=64",
+            "data.pool_size=16", "data.batch_size=8", "data.val_batches=2", "trainer=cpu",
+            "validate_every=20", "trainer.log_every_n_steps=5", *overrides,
         )  # fmt: skip
+        return run_command("python train.py experiment=learn_detector", more, monkeypatch)
 
     return run
 
 
-def test_training_lowers_the_loss_and_leaves_a_detector(learned, tmp_path, run_script):
-    run = learned("out", "iterations=40")
-    assert run.returncode == 0, run.stderr
+def test_training_lowers_the_loss_and_leaves_a_detector(learned, tmp_path, monkeypatch):
+    assert learned("out", "iterations=40") == 0
     weights = tmp_path / "out" / "weights" / "detector.safetensors"
     with open(tmp_path / "out" / "metrics.csv", newline="") as file:
         losses = [float(row["loss/detector"]) for row in csv.DictReader(file)
@@ -58,12 +59,11 @@ def test_training_lowers_the_loss_and_leaves_a_detector(learned, tmp_path, run_s
 
     for role, picture in (("MSE-SR", image), ("GAN-SR", image)):
         write_png(tmp_path / "set" / role / "0.png", picture[0].permute(1, 2, 0).numpy())
-    run = run_script(
-        "detect.py", "detector=learned", f"detector.weights={weights}", "page=false",
-        f"mse_root={tmp_path}/set/MSE-SR", f"gan_root={tmp_path}/set/GAN-SR",
-        f"output_dir={tmp_path / 'found'}",
+    more = (
+        f"detector.weights={weights}", "page=false", f"mse_root={tmp_path}/set/MSE-SR",
+        f"gan_root={tmp_path}/set/GAN-SR", f"output_dir={tmp_path / 'found'}",
     )  # fmt: skip
-    assert run.returncode == 0, run.stderr
+    assert run_command("python detect.py detector=learned", more, monkeypatch) == 0
 
 
 def test_labels_of_people_take_part(learned, tmp_path):
@@ -75,9 +75,8 @@ def test_labels_of_people_take_part(learned, tmp_path):
                     "GAN-SR": add_texture(photo, mask, index)}  # fmt: skip
         for folder, pixels in pictures.items():
             write_png(tmp_path / "labelled" / folder / f"{index}.png", pixels)
-    run = learned("out", "iterations=2", "validate_every=2",
-                  f"data.labelled_root={tmp_path / 'labelled'}")  # fmt: skip
-    assert run.returncode == 0, run.stderr
+    labelled = f"data.labelled_root={tmp_path / 'labelled'}"
+    assert learned("out", "iterations=2", "validate_every=2", labelled) == 0
 
 
 @pytest.mark.parametrize(
@@ -88,10 +87,9 @@ def test_labels_of_people_take_part(learned, tmp_path):
         (("gan_weights=nowhere.pth",), "nowhere.pth"),
     ],
 )
-def test_wrong_use_is_one_line(learned, overrides, message):
-    run = learned("out", "iterations=1", *overrides)
-    assert run.returncode == 2
-    assert message in run.stderr.splitlines()[-1]
+def test_wrong_use_is_one_line(learned, overrides, message, capfd):
+    assert learned("out", "iterations=1", *overrides) == 2
+    assert message in capfd.readouterr().err.splitlines()[-1]
 
 
 def test_what_is_not_the_detectors_weights_is_refused(tmp_path):
