@@ -21,7 +21,6 @@ from desra.errors import InputError
 from desra.images import quantize
 from desra.segmenters import Segmenter
 from models.finetuner import GANFinetuner
-from models.upscaler import Upscaler
 
 log = logging.getLogger(__name__)
 
@@ -152,7 +151,7 @@ class ArtifactDetectionCallback(Callback):
     def _detect_share(
         self, data: ArtifactData, pl_module: LightningModule
     ) -> Iterator[tuple[str, NDArray[np.bool_]]]:
-        upscaler = Upscaler(cast(GANFinetuner, pl_module).ema.module)
+        upscaler = cast(GANFinetuner, pl_module).upscaler()
         for batch in data.detection_dataloader():
             lr, mse_sr, gan_sr = (
                 batch[role].to(pl_module.device, non_blocking=True)
@@ -163,6 +162,7 @@ class ArtifactDetectionCallback(Callback):
                 mse_sr, quantize(upscaler(lr.float() / 255).clamp_(0, 1)), labels
             ).mask
             yield from zip(batch["keys"], mask[:, 0].cpu().numpy(), strict=True)
+        upscaler.renew()
 
     def _report(
         self, trainer: Trainer, pl_module: LightningModule, changed: Sequence[str], seconds: float

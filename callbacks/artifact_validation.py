@@ -58,6 +58,9 @@ class ArtifactValidation(Callback):
         choice: chooses the run's result, or None for the last EMA state.
         panels: shows images as they change.
         report: writes the page of the result.
+        lpips_weights: torchvision's file of the backbone, for a machine without a network.
+        dists: likewise of VGG16, or ``"vgg16"`` to download it, to compare with the truth by DISTS,
+            too; None: not.
 
     Raises:
         InputError: a backbone that is not known.
@@ -72,8 +75,10 @@ class ArtifactValidation(Callback):
         choice: ResultChoice | None = None,
         panels: Viewer | None = None,
         report: Viewer | None = None,
+        lpips_weights: str | None = None,
+        dists: str | None = None,
     ) -> None:
-        self.judge = Judge(detector, segmenter, lpips, others)
+        self.judge = Judge(detector, segmenter, lpips, others, lpips_weights, dists)
         self.choice = choice
         self.viewers = [viewer for viewer in (panels, report) if viewer is not None]
         self.scores = FinetuningScores(list(others or {}))
@@ -99,7 +104,10 @@ class ArtifactValidation(Callback):
                 log.warning("validating without LPIPS: %s", missing)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Where a run goes on that was stopped in a validation, make up for its candidate."""
+        """Take the time of the run; where it goes on from a stop in a validation, make up for the
+        candidate that is missing."""
+        if self.choice is not None:
+            self.choice.begin()
         self._make_up(trainer, cast(GANFinetuner, pl_module))
 
     def _make_up(self, trainer: Trainer, module: GANFinetuner) -> None:

@@ -22,11 +22,13 @@ from desra.images import quantize
 from desra.judge import Judged
 from desra.metrics.finetuning import FinetuningScores
 from models.finetuner import GANFinetuner
-from models.upscaler import Upscaler
 
 log = logging.getLogger(__name__)
 
 Weights = dict[str, Tensor]
+
+REACHED = 2
+"""First place of a rank: the goal is met, nothing is added."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,8 @@ class ResultChoice:
 
     Args:
         removal_goal: wanted share of what was detected, of regions and of pixels alike.
-        probes: upscalings of the validation images a validation, beside the one at full strength.
+        probes: upscalings of the validation images a validation at most, beside the one at full
+            strength.
         patience: validations in a row without a better candidate that stop the run; None: never.
         plot: picture of the candidates, written at the end; None: none.
 
@@ -96,12 +99,16 @@ class ResultChoice:
         self.waited = 0
         self.seconds = 0.0
         self._original: Weights = {}
-        self._began: float | None = None
+        self._began = time.perf_counter()
 
     def setup(self, module: GANFinetuner) -> None:
         """Remember the original weights, before anything is trained or restored."""
         if not self._original:
-            self._original = _copy(module.generator)
+            self._original = _copy(module.ema.module)
+
+    def begin(self) -> None:
+        """Take the time from here: training begins."""
+        self._began = time.perf_counter()
 
     def rank(self, candidate: Candidate) -> tuple[int, float, float, float]:
         """Place in the order of the rule; more is better, and of equals the weaker."""
@@ -111,7 +118,7 @@ class ResultChoice:
             return 0, -candidate.addition, removal, -candidate.strength
         if removal < self.removal_goal:
             return 1, removal, candidate.psnr_outside, -candidate.strength
-        return 2, candidate.psnr_outside, removal, -candidate.strength
+        return REACHED, candidate.psnr_outside, removal, -candidate.strength
 
     def consider(
         self,
@@ -132,9 +139,9 @@ class ResultChoice:
         if self._knows(step):
             return  # the discriminator is warmed up, and the generator has not moved
         start = time.perf_counter()
-        self._began = start if self._began is None else self._began
         tried = [_candidate(step, 1.0, figures)]
-        enough = _Bisection(tried[0], self.removal_goal)
+        reached = self.best is not None and self.rank(self.best)[0] == REACHED
+        enough = _Bisection(tried[0], self.removal_goal, self.best if reached else None)
         network = copy.deepcopy(module.ema.module)
         for _ in range(self.probes):
             if (strength := enough.next()) is None:
@@ -181,7 +188,7 @@ class ResultChoice:
         judged: Callable[..., Judged],
     ) -> dict[str, float]:
         """Metrics of the validation images with these weights; of all ranks, on every rank."""
-        upscaler, scores = Upscaler(network), FinetuningScores().to(module.device)
+        upscaler, scores = module.upscaler().renew(network), FinetuningScores().to(module.device)
         data: Any = trainer.datamodule  # type: ignore[attr-defined]
         with torch.no_grad(), torch.autocast(module.device.type, enabled=False):
             for batch in data.val_dataloader():
@@ -224,18 +231,18 @@ class ResultChoice:
         module.set_result(network, asdict(self.best))
         if not trainer.is_global_zero:
             return
-        best, reached = self.best, self.rank(self.best)[0] == 2
-        share = self.seconds / max(time.perf_counter() - (self._began or 0.0), 1e-9)
+        best, reached = self.best, self.rank(self.best)[0] == REACHED
+        rest = time.perf_counter() - self._began - self.seconds
         log.info(
             "result: iteration %d at strength %.3g: removes %.1f %%, adds in %.1f %% of the "
-            "images, %.1f dB from GAN-SR outside%s; choosing took %.1f s, %.0f %% of the time",
+            "images, %.1f dB from GAN-SR outside%s; choosing took %.1f s, %.0f %% of all else",
             *(best.iteration, best.strength, 100 * best.removal, 100 * best.addition),
             best.psnr_outside,
             ""
             if reached
             else f"; NOTHING tried removed {self.removal_goal:.0%} without additions, this is the "
             "best of it",
-            *(self.seconds, 100 * share),
+            *(self.seconds, 100 * self.seconds / max(rest, 1e-9)),
         )
         if self.plot is not None:
             plot_candidates(self.plot, self.candidates, best, self.removal_goal)
@@ -263,21 +270,33 @@ class ResultChoice:
 
 class _Bisection:
     """Strengths to try: the weakest that reaches the goal; or, where full strength adds artifacts
-    and does not reach it, the strongest that adds none."""
+    and does not reach it, the strongest that adds none.
 
-    def __init__(self, full: Candidate, goal: float) -> None:
+    Where an earlier state has reached the goal, the first strength tried is the one at which this
+    state changes as little as that one did: if it does not reach the goal, no other can be better.
+    The change grows with the strength, so PSNR falls by 20·log10 of it.
+    """
+
+    def __init__(self, full: Candidate, goal: float, best: Candidate | None = None) -> None:
         self.goal, self.low, self.high = goal, 0.0, 1.0
         self.by_removal = self._reaches(full)
-        self.open = self.by_removal or full.addition > 0
+        self.open = self.by_removal or (full.addition > 0 and best is None)
+        self.worth: float | None = None
+        if best is not None and full.psnr_outside < best.psnr_outside:
+            self.worth = 10 ** ((full.psnr_outside - best.psnr_outside) / 20)
 
     def _reaches(self, candidate: Candidate) -> bool:
         return math.isnan(candidate.removal) or candidate.removal >= self.goal
 
     def next(self) -> float | None:
-        return (self.low + self.high) / 2 if self.open else None
+        if not self.open:
+            return None
+        return self.worth if self.worth is not None else (self.low + self.high) / 2
 
     def add(self, candidate: Candidate) -> None:
         too_much = self._reaches(candidate) if self.by_removal else candidate.addition > 0
+        if self.worth is not None:
+            self.open, self.worth = too_much, None
         if too_much:
             self.high = candidate.strength
         else:
@@ -303,25 +322,33 @@ def _copy(network: nn.Module) -> Weights:
 def plot_candidates(
     path: Path, candidates: list[Candidate], best: Candidate, removal_goal: float
 ) -> None:
-    """Removal against fidelity: a line an iteration, a point a strength, the chosen one ringed."""
+    """Removal against fidelity and over the strength: a line an iteration, a point a strength."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(7, 5), layout="constrained")
-    axes = figure.add_subplot(
-        xlabel="PSNR to GAN-SR outside the artifacts, dB", ylabel="removed, %", ylim=(-3, 103)
-    )
+    figure = Figure(figsize=(10, 4.5), layout="constrained")
+    axes = figure.subplots(1, 2, sharey=True)
+    axes[0].set(xlabel="PSNR to GAN-SR outside the artifacts, dB", ylabel="removed, %")
+    axes[1].set(xlabel="strength", xlim=(0, 1.05), ylim=(-3, 103))
+    adding = [candidate for candidate in candidates if candidate.addition]
     for iteration in sorted({candidate.iteration for candidate in candidates}):
         line = sorted((c for c in candidates if c.iteration == iteration), key=lambda c: c.strength)
-        places = [c.psnr_outside for c in line], [100 * c.removal for c in line]
-        axes.plot(*places, ".-", label=f"{iteration} iterations")
-        for candidate, x, y in zip(line, *places, strict=True):
-            text = f"{candidate.strength:.3g}" + (" adds" if candidate.addition else "")
-            axes.annotate(text, (x, y), fontsize=7, xytext=(3, 3), textcoords="offset points")
-    axes.plot(
-        best.psnr_outside, 100 * best.removal, "o", ms=14, mfc="none", mec="k", label="result"
-    )
-    axes.axhline(100 * removal_goal, ls=":", c="grey", label="goal")
-    axes.grid(alpha=0.3)
-    axes.legend(fontsize=8)
+        for plane, places in zip(axes, _places(line), strict=True):
+            plane.plot(*places, ".-", label=f"{iteration} iterations")
+    result = f"result: iteration {best.iteration}, strength {best.strength:.3g}"
+    ring = {"marker": "o", "s": 180, "facecolor": "none", "edgecolor": "k", "label": result}
+    for plane, crossed, ringed in zip(axes, _places(adding), _places([best]), strict=True):
+        if adding:
+            plane.scatter(*crossed, marker="x", s=70, c="k", label="adds artifacts", zorder=3)
+        plane.scatter(*ringed, **ring)
+        plane.axhline(100 * removal_goal, ls=":", c="grey", label="goal")
+        plane.grid(alpha=0.3)
+    axes[0].legend(fontsize=8)
     with atomic_path(path) as temporary:
         figure.savefig(temporary, dpi=100)
+
+
+def _places(candidates: list[Candidate]) -> list[tuple[list[float], list[float]]]:
+    """Where they lie in the two planes."""
+    removed = [100 * candidate.removal for candidate in candidates]
+    fidelity = [candidate.psnr_outside for candidate in candidates]
+    return [(fidelity, removed), ([candidate.strength for candidate in candidates], removed)]

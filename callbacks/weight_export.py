@@ -58,7 +58,7 @@ class WeightExport(Callback):
         for path in paths:
             write_generator(
                 path,
-                module.generator,
+                module.plain_generator,
                 ema=module.result,
                 metadata=_metadata(module, trainer, source),
             )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 
 from desra.detectors import Detection, Detector
 from desra.errors import InputError
-from desra.metrics.detail import BACKBONES, Backbone, RegionLPIPS
+from desra.metrics.detail import BACKBONES, Backbone, RegionDISTS, RegionLPIPS
 from desra.metrics.finetuning import Comparison, Row, compare
 from desra.segmenters import Segmenter
 
@@ -59,6 +60,9 @@ class Judge(nn.Module):
             left out, and ``missing`` says so.
         others: further detectors, by name. They say what they find before and after, since the
             detector that chose the targets cannot be the only judge.
+        lpips_weights: torchvision's file of the backbone; None to download it.
+        dists: torchvision's file of VGG16, or ``"vgg16"`` to download it, to compare with the truth
+            by DISTS, too; None: not.
 
     Attributes:
         missing: why LPIPS is left out, or None.
@@ -73,13 +77,17 @@ class Judge(nn.Module):
         segmenter: Segmenter,
         lpips: Backbone | None = "alex",
         others: Mapping[str, Detector] | None = None,
+        lpips_weights: str | Path | None = None,
+        dists: str | Path | None = None,
     ) -> None:
         super().__init__()
+        self.files = {"lpips": lpips_weights, "dists": dists}
         if lpips is not None and lpips not in BACKBONES:
             raise InputError(f"lpips={lpips}: give {', '.join(BACKBONES)} or null")
         self.detector, self.segmenter, self.backbone = detector, segmenter, lpips
         self.others = nn.ModuleDict(dict(others or {}))
         self.lpips: RegionLPIPS | None = None
+        self.dists: RegionDISTS | None = None
         self.missing: str | None = None
         self._prepared = False
 
@@ -90,6 +98,7 @@ class Judge(nn.Module):
             "detector": self.detector.settings,
             "segmenter": self.segmenter.settings,
             "lpips": self.lpips and self.lpips.backbone,
+            "dists": self.dists is not None,
             "others": {name: other.settings for name, other in self._others()},
         }
 
@@ -97,7 +106,8 @@ class Judge(nn.Module):
         """Fetch and load what detectors, segmenter and LPIPS need; once.
 
         Raises:
-            InputError: what a detector or the segmenter needs cannot be had.
+            InputError: what a detector or the segmenter needs cannot be had; or weights of LPIPS
+                or DISTS that were given.
         """
         if self._prepared:
             return
@@ -107,9 +117,13 @@ class Judge(nn.Module):
             other.prepare()
         if self.backbone is not None:
             try:
-                self.lpips = RegionLPIPS(self.backbone)
+                self.lpips = RegionLPIPS(self.backbone, self.files["lpips"])
             except InputError as error:
+                if self.files["lpips"] is not None:
+                    raise
                 self.missing = str(error)
+        if self.files["dists"] is not None:
+            self.dists = RegionDISTS(self.files["dists"])
         self._prepared = True
 
     @torch.no_grad()
@@ -148,7 +162,7 @@ class Judge(nn.Module):
             *(mse_sr, gan_sr, finetuned, before, after.mask, gt_mask, self.detector.rim),
             None if brief else truth,
         )
-        rows = compare(images, self.lpips, with_mse_sr=not brief)
+        rows = compare(images, self.lpips, with_mse_sr=not brief, dists=self.dists)
         for name, other in () if brief else self._others():
             pair = {"before": gan_sr, "after": finetuned}
             for when, image in pair.items():

@@ -28,6 +28,7 @@ from models.losses import (
     PerceptualLoss,
     PixelLoss,
 )
+from models.low_rank import LowRankUpdates
 from models.run_result import ResultModule
 from models.updates import JointUpdate, average_across_ranks, freeze_others
 
@@ -61,6 +62,7 @@ class GANFinetuner(ResultModule):
         adversarial: loss on the discriminator's logits.
         artifact: LDL's term; costs a forward pass of the EMA generator.
         keep: a further pixel term outside the masks alone, against changes where nothing was wrong.
+        keep_perceptual: likewise of features.
         negative: HGGT's term, for batches with negatives; in those of DeSRA GAN-SR is the negative
             and MSE-SR the positive, inside the mask.
         generator_weights: file or name of the generator's weights, for ``generator`` and for the
@@ -81,6 +83,7 @@ class GANFinetuner(ResultModule):
             out.
         channels_last: memory layout of the networks; faster convolutions on most processors.
         trained: regular expression that finds the names of the generator's parameters to train.
+        low_rank: rank of the changes of their weights, if it shall be limited (`LowRankUpdates`).
         compile: run the generator through ``torch.compile``.
         seed: of random draws inside the networks, such as SwinIR's stochastic depth.
 
@@ -106,6 +109,7 @@ class GANFinetuner(ResultModule):
         artifact: ArtifactLoss | None = None,
         negative: NegativeLoss | None = None,
         keep: PixelLoss | None = None,
+        keep_perceptual: PerceptualLoss | None = None,
         generator_weights: str | None = None,
         discriminator_weights: str | None = None,
         discriminator_warmup: int = 0,
@@ -121,6 +125,7 @@ class GANFinetuner(ResultModule):
         patience: int = 20,
         channels_last: bool = True,
         trained: str | None = None,
+        low_rank: int | None = None,
         compile: bool = False,
         seed: int = 0,
     ) -> None:
@@ -134,6 +139,7 @@ class GANFinetuner(ResultModule):
             "artifact": artifact,
             "negative": negative,
             "keep": keep,
+            "keep_perceptual": keep_perceptual,
         }
         self.save_hyperparameters(ignore=["generator", "discriminator", *terms])
         self.save_hyperparameters({name: term and term.settings for name, term in terms.items()})
@@ -154,8 +160,9 @@ class GANFinetuner(ResultModule):
         self.to(memory_format=self.memory_format)
         self.pixel, self.low_frequency, self.perceptual = pixel, low_frequency, perceptual
         self.adversarial, self.artifact, self.negative = adversarial, artifact, negative
-        self.keep = keep
-        self.ema = AveragedModel(self.generator, multi_avg_fn=get_ema_multi_avg_fn(ema_decay))
+        self.keep, self.keep_perceptual = keep, keep_perceptual
+        self._low_rank = None if low_rank is None else LowRankUpdates(self.generator, low_rank)
+        self.ema = AveragedModel(self.plain_generator, multi_avg_fn=get_ema_multi_avg_fn(ema_decay))
         self.ema.requires_grad_(False)
         self.ema.n_averaged.fill_(1)  # the EMA starts from the given weights, not from step 1
         untrained = self.discriminator is not None and discriminator_weights is None
@@ -165,14 +172,23 @@ class GANFinetuner(ResultModule):
         self._losses: dict[str, Tensor] = {}
         self._restored_gradients: dict[str, Tensor] = {}
 
+    @property
+    def plain_generator(self) -> nn.Module:
+        """The generator that is trained, low-rank changes merged into its weights."""
+        return self.generator if self._low_rank is None else self._low_rank.merged()
+
+    @property
+    def _perceptual_terms(self) -> list[PerceptualLoss]:
+        return [term for term in (self.perceptual, self.keep_perceptual) if term is not None]
+
     # --- set-up -----------------------------------------------------------------------------------
 
     def prepare_data(self) -> None:
         """Download what the perceptual term needs, once a machine."""
-        if self.perceptual is not None:
+        for term in self._perceptual_terms:
             # Raised here, on one rank, it would leave the others waiting; `setup` says it on all.
             with suppress(InputError):
-                self.perceptual.fetch()
+                term.fetch()
 
     def setup(self, stage: str) -> None:
         """Check the strategy and build the frozen network of the perceptual term.
@@ -189,8 +205,8 @@ class GANFinetuner(ResultModule):
         warnings.filterwarnings("ignore", ".*in eval mode at the start of training.*")
         # Iterations are logged whatever the length of an epoch.
         warnings.filterwarnings("ignore", ".*smaller than the logging interval.*")
-        if self.perceptual is not None:
-            self.perceptual.load()
+        for term in self._perceptual_terms:
+            term.load()
         self.train()  # networks come from their files in evaluation mode
         if self.hparams["compile"]:
             self.generator.compile()
@@ -262,8 +278,11 @@ class GANFinetuner(ResultModule):
             losses["pixel"] = self.pixel(image, sharp)
         if self.low_frequency is not None:
             losses["low_frequency"] = self.low_frequency(image, sharp)
-        if self.keep is not None and "mask" in batch:
-            losses["keep"] = self.keep(torch.where(batch["mask"], sharp, image), sharp)
+        if "mask" in batch:
+            outside = torch.where(batch["mask"], sharp, image)
+            for name in ("keep", "keep_perceptual"):
+                if (term := getattr(self, name)) is not None:
+                    losses[name] = term(outside, sharp)
         if self.artifact is not None:
             with torch.no_grad():
                 stable_output = self.ema(self._in_memory_format(batch["lr"]))
@@ -335,7 +354,7 @@ class GANFinetuner(ResultModule):
         losses = torch.stack(list(self._losses.values()))
         norms = self.update(self, optimizers, counted="generator", travellers=[losses])
         if "generator" in norms:
-            self.ema.update_parameters(self.generator)
+            self.ema.update_parameters(self.plain_generator)
             for schedule in _as_list(self.lr_schedulers()):
                 schedule.step()
         elif norms:

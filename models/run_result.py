@@ -26,13 +26,22 @@ class ResultModule(LightningModule):
     def __init__(self) -> None:
         super().__init__()
         # In lists, so that their weights are in no checkpoint.
-        self._upscalers: list[Upscaler] = []
+        self._upscalers: list[Upscaler] = []  # one, once it is needed
         self._result: list[nn.Module] = []
         self.result_record: dict[str, Any] = {}
 
     def on_validation_start(self) -> None:
         """Make ready to upscale with the EMA generator as it is now, or the run's result."""
-        self._upscalers = [Upscaler(self.result)]
+        self.upscaler()
+
+    def upscaler(self) -> Upscaler:
+        """Upscales with the result as it is now; one a run, since networks are measured at length.
+
+        Whoever is done with it frees the copies of the weights by `Upscaler.renew`.
+        """
+        if not self._upscalers:
+            self._upscalers = [Upscaler(self.result)]
+        return self._upscalers[0].renew(self.result)
 
     @property
     def result(self) -> nn.Module:
@@ -58,5 +67,5 @@ class ResultModule(LightningModule):
             return {"finetuned": self._upscalers[0](batch["lr"]).clamp(0, 1)}
 
     def on_validation_end(self) -> None:
-        """Free the upscaler, whose weights are copies."""
-        self._upscalers = []
+        """Free the upscaler's weights, which are copies."""
+        self.upscaler()

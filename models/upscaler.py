@@ -71,7 +71,7 @@ class Upscaler(nn.Module):
         generator: a file of weights or a name of released ones; or a network ``(B, 3, h, w)`` in
             [0, 1] to ``(B, 3, h * scale, w * scale)``, with ``.scale`` and, where it works in
             windows or unshuffles pixels, ``.multiple``. Put into evaluation mode; its weights are
-            those it has when the first image comes.
+            those it has when the first image comes, or the first one after `renew`.
         tile: side of a tile in low-resolution pixels, its context not counted; None or 0 for the
             whole image at once; ``"auto"`` for what fits the memory at hand without costing time.
         overlap: context around a tile. None: as far as the network sees where that is at most
@@ -129,6 +129,21 @@ class Upscaler(nn.Module):
         self.redone_tiles = 0
         self._networks: dict[tuple[torch.dtype, torch.device], nn.Module] = {}
         self._fitting_batch: int | None = None  # after memory ran out
+
+    def renew(self, generator: nn.Module | None = None) -> Upscaler:
+        """Take the generator's weights as they are now, and free the copies of those before.
+
+        What was measured of the network (how far it sees, the memory it takes) is not measured
+        again: that costs more than some small images.
+
+        Args:
+            generator: another one of the same architecture, to go on with.
+        """
+        if generator is not None:
+            self.generator = generator.eval()
+        self._networks.clear()
+        self.__dict__.pop("_digest", None)
+        return self
 
     @property
     def settings(self) -> dict[str, Any]:

@@ -112,7 +112,8 @@ RUN_ELSEWHERE = {
 RUNS = [
     "model=ldl logger=csv trainer=cpu callbacks=default segmenter=none detector=desra "
     "data=desra_artifacts generator@model.generator=auto hydra=default perceptual=vgg19",
-    "model=realesrgan logger=tensorboard generator@model.generator=spandrel trainer=default",
+    "model=realesrgan logger=tensorboard generator@model.generator=spandrel trainer=default "
+    "segmenter=texture",
     "model=swinir logger=wandb perceptual=l1",
     "model=mse logger=none callbacks=none",
     "model=mse data=paired_images callbacks=plain",

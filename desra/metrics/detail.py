@@ -1,6 +1,6 @@
-"""PSNR and LPIPS of a part of each image: detail kept where nothing was wrong.
+"""PSNR, LPIPS and DISTS of a part of each image: detail kept where nothing was wrong.
 
-Both compare 8-bit images, as they are written to files.
+All compare 8-bit images, as they are written to files.
 """
 
 from __future__ import annotations
@@ -65,16 +65,17 @@ class RegionLPIPS(nn.Module):
 
     Args:
         backbone: network whose features are compared.
+        weights: torchvision's file of it; None to download it.
 
     Raises:
         InputError: the backbone's weights are not on this machine and cannot be downloaded.
     """
 
-    def __init__(self, backbone: Backbone = "alex") -> None:
+    def __init__(self, backbone: Backbone = "alex", weights: str | Path | None = None) -> None:
         super().__init__()
         if backbone not in BACKBONES:
             raise InputError(f"lpips={backbone}: give one of {', '.join(BACKBONES)}")
-        fetch_backbone(backbone)
+        fetch_backbone(backbone, weights)
         from torchmetrics.image import LearnedPerceptualImagePatchSimilarity
 
         self.backbone = backbone
@@ -104,6 +105,37 @@ class RegionLPIPS(nn.Module):
         distances = [self.metric(image[None], target[None]).double() for image, target in pairs]
         self.metric.reset()
         return torch.where(shares > 0, torch.stack(distances) / shares, torch.nan)
+
+
+class RegionDISTS(nn.Module):
+    """DISTS (Ding et al., TPAMI 2020) of images that equal the reference outside a region.
+
+    It compares statistics of whole images, so it is not per pixel as `RegionLPIPS` is: values of
+    one region can be compared, those of regions of different sizes cannot.
+
+    Args:
+        weights: torchvision's file of VGG16, or ``"vgg16"`` to download it (528 MB).
+
+    Raises:
+        InputError: the weights are not on this machine and cannot be downloaded.
+    """
+
+    def __init__(self, weights: str | Path = "vgg16") -> None:
+        super().__init__()
+        fetch_backbone("vgg", None if weights == "vgg16" else weights)
+        from torchmetrics.functional.image.dists import DISTSNetwork
+
+        self.network = DISTSNetwork().eval().requires_grad_(False)
+
+    @torch.no_grad()
+    def forward(self, images: Tensor, reference: Tensor, region: Tensor) -> Tensor:
+        """Distances of a batch; arguments and result as of `RegionLPIPS`."""
+        present = region.flatten(1).any(1)
+        if min(images.shape[-2:]) < _SMALLEST_SIDE:
+            return torch.full_like(present, torch.nan, dtype=torch.float64)
+        inserted = torch.where(region, images, reference)
+        distances = self.network(inserted.float() / 255, reference.float() / 255).double()
+        return torch.where(present, distances.view(-1), torch.nan)
 
 
 def fetch_backbone(backbone: Backbone, file: str | Path | None = None) -> Path:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from desra.metrics.detail import RegionLPIPS, region_psnr
+from desra.metrics.detail import RegionDISTS, RegionLPIPS, region_psnr
 from desra.metrics.detection import OverlapCounts, harmonic_mean, overlap_counts
 from desra.metrics.removal import added_regions, removed_regions
 from desra.metrics.rows import SCORES
@@ -68,7 +68,10 @@ class Comparison(NamedTuple):
 
 
 def compare(
-    images: Comparison, lpips: RegionLPIPS | None = None, with_mse_sr: bool = False
+    images: Comparison,
+    lpips: RegionLPIPS | None = None,
+    with_mse_sr: bool = False,
+    dists: RegionDISTS | None = None,
 ) -> list[Row]:
     """The metrics and counts of each image, as rows of a table.
 
@@ -77,6 +80,7 @@ def compare(
         lpips: measures perceptual distance too.
         with_mse_sr: also measure how far MSE-SR is from GAN-SR outside the artifacts: what would be
             lost by taking MSE-SR for everything.
+        dists: compares with the truth too.
 
     Returns:
         a row an image, JSON-able; None where a metric is undefined (no such pixels).
@@ -84,7 +88,8 @@ def compare(
     columns = _artifact_columns(images) | _detail_columns(images, lpips, with_mse_sr)
     if images.truth is not None:
         upscalings = (images.mse_sr, images.gan_sr, images.finetuned)
-        columns |= truth_columns(images.truth, *upscalings, images.before, images.known, lpips)
+        parts = (images.before, images.known)
+        columns |= truth_columns(images.truth, *upscalings, *parts, lpips, dists)
     values = {name: column.tolist() for name, column in columns.items()}
     return [
         {name: _defined(column[index]) for name, column in values.items()}
@@ -284,6 +289,13 @@ only from 20.0 to 15.0 %'
                 f"{part} the masks the images are farther from the truth ({pair[0]:.1f} to "
                 f"{pair[1]:.1f} dB)"
             )
+        for measure in ("lpips", "dists"):
+            pair = [known.get(f"truth/{measure}_{part}/{name}") for name in ("gan_sr", "finetuned")]
+            if None not in pair and pair[1] > pair[0] + 0.01:  # type: ignore[operator]
+                against.append(
+                    f"{part} the masks {measure.upper()} to the truth rose from {pair[0]:.3f} to "
+                    f"{pair[1]:.3f}"
+                )
     for name, before in known.items():
         kind, _, when = name.rpartition("/")
         after = known.get(f"{kind}/after")

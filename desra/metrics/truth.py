@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from desra.detectors.ssim import local_ssim
-from desra.metrics.detail import RegionLPIPS, region_psnr
+from desra.metrics.detail import RegionDISTS, RegionLPIPS, region_psnr
 from desra.morphology import dilate, erode
 from desra.pseudo_gt import compose
 from desra.regions import remove_small_regions
@@ -30,7 +30,7 @@ CANDIDATES = ("gan_sr", "finetuned", "mse_sr", "repaired")
 """What is compared with the truth; repaired: MSE-SR where an artifact was, GAN-SR elsewhere."""
 TRUTH_COLUMNS = {
     f"truth_{measure}_{part}_{name}": f"truth/{measure}_{part}/{name}"
-    for measure in ("psnr", "ssim", "lpips")
+    for measure in ("psnr", "ssim", "lpips", "dists")
     for part in ("inside", "outside")
     for name in CANDIDATES
 } | {f"structural_share_{when}": f"structural_share/{when}" for when in ("before", "after")}
@@ -92,9 +92,10 @@ def truth_columns(
     before: Tensor,
     known: Tensor,
     lpips: RegionLPIPS | None = None,
+    dists: RegionDISTS | None = None,
 ) -> dict[str, Tensor]:
-    """PSNR, SSIM and LPIPS of `CANDIDATES` against the truth, and the share of pixels that have
-    lost structure, before and after finetuning.
+    """PSNR, SSIM, LPIPS and DISTS of `CANDIDATES` against the truth, and the share of pixels that
+    have lost structure, before and after finetuning.
 
     Args:
         truth: the true images, uint8 ``(B, 3, H, W)``.
@@ -104,6 +105,7 @@ def truth_columns(
         before: detected in ``gan_sr``, bool ``(B, 1, H, W)``: where repair takes MSE-SR.
         known: detected or labelled artifacts: what is inside.
         lpips: measures perceptual distance too.
+        dists: likewise.
 
     Returns:
         a float64 ``(B,)`` for each name of `TRUTH_COLUMNS`; NaN where there are no such pixels.
@@ -121,6 +123,8 @@ def truth_columns(
             columns[f"truth_ssim_{ending}"] = (similarity * region).flatten(1).sum(1) / pixels
             if lpips is not None:
                 columns[f"truth_lpips_{ending}"] = lpips(image, truth, region)
+            if dists is not None:
+                columns[f"truth_dists_{ending}"] = dists(image, truth, region)
     for when, image in (("before", gan_sr), ("after", finetuned)):
         lost = structural_artifacts(truth, mse_sr, image)
         columns[f"structural_share_{when}"] = lost.flatten(1).double().mean(1)

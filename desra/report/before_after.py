@@ -191,10 +191,14 @@ def table_columns(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     return [*COLUMNS, *(name for name in names if name not in COLUMNS), *last]
 
 
+_PLAIN = ("lpips", "dists", "/ssim_")
+"""Measures that are read as they are; all else is dB or a share."""
+
+
 def figure_text(name: str, value: float | None) -> str:
     """A metric as it is read by people."""
     if value is None:
         return "–"
     if "psnr" in name:
         return f"{value:.2f} dB"
-    return f"{value:.4f}" if "lpips" in name or "/ssim_" in name else f"{100 * value:.2f} %"
+    return f"{value:.4f}" if any(m in name for m in _PLAIN) else f"{100 * value:.2f} %"

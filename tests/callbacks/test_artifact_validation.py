@@ -7,17 +7,20 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from torchvision.models import alexnet
+from torch import nn
+from torchmetrics.functional.image.dists import DISTSNetwork
+from torchvision.models import alexnet, vgg
 
 from desra.errors import InputError
 from desra.images import read_rgb, to_tensor
 from desra.masks import read_mask_image
 from desra.metrics import AdditionRate, ArtifactMetrics, RemovalRate, detail
-from desra.metrics.detail import HIGHEST_PSNR, RegionLPIPS, region_psnr
+from desra.metrics.detail import HIGHEST_PSNR, RegionDISTS, RegionLPIPS, region_psnr
 from desra.metrics.finetuning import Comparison, FinetuningScores, compare, score_finetuning
 from tests.callbacks.artifacts import (
     make_data,
@@ -117,7 +120,7 @@ def random_alexnet(monkeypatch: pytest.MonkeyPatch) -> None:
     """A backbone without its trained weights: what is tested is how it is used."""
     torch.manual_seed(0)
     network = alexnet()
-    monkeypatch.setattr(detail, "fetch_backbone", lambda _: Path())
+    monkeypatch.setattr(detail, "fetch_backbone", lambda *_: Path())
     monkeypatch.setattr("torchvision.models.alexnet", lambda **_: network)
 
 
@@ -144,6 +147,34 @@ def test_lpips_of_the_whole_image_and_of_a_part(random_alexnet: None) -> None:
     assert found[0] > 0
     assert found[1].isnan()
     assert lpips(images[..., :40], reference[..., :40], whole[..., :40]).isnan().all()
+
+
+def test_dists_of_the_whole_image_and_of_a_part(monkeypatch: pytest.MonkeyPatch) -> None:
+    network, asked = nn.Module(), list[Any]()
+    torch.manual_seed(0)
+    network.features = vgg.make_layers(vgg.cfgs["D"])
+    monkeypatch.setattr("torchmetrics.functional.image.dists.vgg16", lambda **_: network)
+    monkeypatch.setattr(detail, "fetch_backbone", lambda *given: asked.append(given))
+    dists = RegionDISTS("vgg16.pth")
+    assert asked == [("vgg", "vgg16.pth")]
+    images, reference = torch.randint(0, 256, (2, 2, 3, 72, 64), dtype=torch.uint8)
+    whole = torch.ones(2, 1, 72, 64, dtype=torch.bool)
+    expected = DISTSNetwork()(images / 255, reference / 255).double()
+    torch.testing.assert_close(dists(images, reference, whole), expected, atol=1e-6, rtol=0)
+    part = whole.clone()
+    part[..., 40:] = False
+    part[1] = False
+    changed = torch.where(part, images, 255 - images)  # different where it does not count
+    found = dists(images, reference, part)
+    torch.testing.assert_close(found, dists(changed, reference, part), equal_nan=True)
+    assert 0 < found[0] < expected[0]
+    assert found[1].isnan()
+
+
+def test_what_was_asked_for_and_is_not_there_stops_the_run(root: Path, tmp_path: Path) -> None:
+    for given in ({"lpips": "alex", "lpips_weights": "no.pth"}, {"dists": "no.pth"}):
+        with pytest.raises(InputError, match=r"no\.pth: No such file"):
+            make_trainer(1, [validation(**given)]).validate(make_module(), make_data(root))
 
 
 @pytest.fixture

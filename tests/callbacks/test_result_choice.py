@@ -64,6 +64,18 @@ def test_bisection_finds_the_weakest_strength(
     assert tried == expected
 
 
+def test_a_later_state_is_tried_where_it_would_be_as_near_as_the_best() -> None:
+    full, best = candidate(1, 1.0, 0, 30), candidate(0.5, 0.96, 0, 36)
+    for reaches, expected in ((False, None), (True, 0.25)):
+        search = _Bisection(full, 0.95, best)
+        first = search.next()
+        assert first == pytest.approx(0.5, rel=0.01)  # 6 dB are half of the change
+        search.add(candidate(first, float(reaches), 0, 36))
+        assert search.next() == (expected and pytest.approx(expected, rel=0.01))
+    assert _Bisection(candidate(1, 0.9, 0.2, 30), 0.95, best).next() is None  # can't be better
+    assert _Bisection(candidate(1, 1.0, 0, 37), 0.95, best).next() == 0.5  # is better already
+
+
 def test_bisection_backs_away_from_additions() -> None:
     search = _Bisection(candidate(1, 0.5, 0.2, 30), 0.95)
     first = search.next()

@@ -181,8 +181,9 @@ def test_pixels_and_features_are_compared_with_the_sharpened_truth() -> None:
 
 
 class RememberTarget(PerceptualLoss):
-    """Knows what it was given as the truth; costs nothing."""
+    """Knows what it was given; costs nothing."""
 
+    output: Tensor | None = None
     target: Tensor | None = None
 
     def load(self) -> None:
@@ -192,7 +193,7 @@ class RememberTarget(PerceptualLoss):
         return Path()
 
     def forward(self, output: Tensor, target: Tensor) -> Tensor:
-        self.target = target
+        self.output, self.target = output.detach(), target
         return 0 * output.sum()
 
 
@@ -484,15 +485,19 @@ def test_wrong_settings_are_one_line(settings: dict[str, Any], message: str) -> 
         GANFinetuner(**settings)
 
 
-def test_the_keeping_term_sees_what_is_outside_the_masks_alone() -> None:
+def test_the_keeping_terms_see_what_is_outside_the_masks_alone() -> None:
     batches = make_batches(1)
-    module = make_finetuner(pixel=None, adversarial=None, artifact=None, keep=PixelLoss(2.0))
+    terms = {"keep": PixelLoss(2.0), "keep_perceptual": RememberTarget()}
+    module = make_finetuner(pixel=None, adversarial=None, artifact=None, **terms)
     with torch.no_grad():
         output = module.generator(batches[0]["lr"])
     outside = ~batches[0]["mask"].expand_as(output)
     expected = 2 * ((output - batches[0]["gan_sr"]).abs() * outside).mean()
     trainer = fit(module, loader(batches), 1)
     assert trainer.callback_metrics["loss/keep"].item() == pytest.approx(float(expected), rel=1e-5)
+    seen, target = module.keep_perceptual.output, module.keep_perceptual.target
+    assert torch.equal(seen[~outside], target[~outside])
+    torch.testing.assert_close(seen[outside], output[outside])
 
 
 def test_parameters_that_are_not_trained_stay() -> None:
