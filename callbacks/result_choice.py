@@ -193,7 +193,9 @@ class ResultChoice:
         with torch.no_grad(), torch.autocast(module.device.type, enabled=False):
             for batch in data.val_dataloader():
                 there = {
-                    name: value.to(module.device) if isinstance(value, Tensor) else value
+                    name: value.to(module.device, non_blocking=True)
+                    if isinstance(value, Tensor)
+                    else value
                     for name, value in batch.items()
                 }
                 finetuned = quantize(upscaler(there["lr"].float() / 255).clamp(0, 1))

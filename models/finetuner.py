@@ -278,11 +278,10 @@ class GANFinetuner(ResultModule):
             losses["pixel"] = self.pixel(image, sharp)
         if self.low_frequency is not None:
             losses["low_frequency"] = self.low_frequency(image, sharp)
-        if "mask" in batch:
-            outside = torch.where(batch["mask"], sharp, image)
-            for name in ("keep", "keep_perceptual"):
-                if (term := getattr(self, name)) is not None:
-                    losses[name] = term(outside, sharp)
+        for name in ("keep", "keep_perceptual"):
+            term = getattr(self, name)
+            if term is not None and "mask" in batch:
+                losses[name] = term(torch.where(batch["mask"], sharp, image), sharp)
         if self.artifact is not None:
             with torch.no_grad():
                 stable_output = self.ema(self._in_memory_format(batch["lr"]))

@@ -26,8 +26,9 @@ class LowRank(nn.Module):
         self.down = nn.Parameter(torch.randn(rank, columns).to(weight) / columns**0.5)
 
     def forward(self, weight: Tensor) -> Tensor:
-        """The updated weight."""
-        return weight + (self.up @ self.down).view_as(weight)
+        """The updated weight; in full precision, as it is averaged and exported."""
+        with torch.autocast(weight.device.type, enabled=False):
+            return weight + (self.up @ self.down).view_as(weight)
 
 
 class LowRankUpdates:
