@@ -27,6 +27,9 @@ log = logging.getLogger(__name__)
 
 Weights = dict[str, Tensor]
 
+ALIKE = 0.02
+"""Steps in which removal counts where the goal is not reached: training goes on to remove a little
+more for long, and by then changes what was right, or adds to images that it has not been shown."""
 REACHED = 2
 """First place of a rank: the goal is met, nothing is added."""
 
@@ -62,7 +65,7 @@ class ResultChoice:
 
     1. removes at least ``removal_goal`` with no addition: the nearest to GAN-SR outside the
        artifacts (PSNR) wins;
-    2. else, no addition: the one that removes most;
+    2. else, no addition: the one that removes most, in steps of two points, and is then nearest;
     3. else the fewest additions.
 
     One set of weights is kept, the best so far; it is in the checkpoint, so that a resumed run
@@ -117,7 +120,7 @@ class ResultChoice:
         if candidate.addition > 0:
             return 0, -candidate.addition, removal, -candidate.strength
         if removal < self.removal_goal:
-            return 1, removal, candidate.psnr_outside, -candidate.strength
+            return 1, removal // ALIKE, candidate.psnr_outside, -candidate.strength
         return REACHED, candidate.psnr_outside, removal, -candidate.strength
 
     def consider(

@@ -44,6 +44,8 @@ def test_the_rule_removes_enough_adds_nothing_and_changes_least() -> None:
     ]
     assert max(tried, key=choice.rank) == tried[3]
     assert max(tried[:2], key=choice.rank) == tried[1]
+    short = [candidate(1, 0.823, 0.0, 34.7), candidate(1, 0.827, 0.0, 34.2)]
+    assert max(short, key=choice.rank) == short[0]  # as good as alike, and nearer
     assert choice.rank(candidate(1, math.nan, 0, 30.0))[0] == 2  # nothing was there to remove
 
 
