@@ -96,7 +96,7 @@ def results_html(results: StudyResults) -> str:
 <body class="results"><main><h1>Results</h1>
 <p>{people} counted, {len(results.left_out)} left out.
 <a href="results/{VOTES}" download>{VOTES}, a row a vote</a></p>{excluded}
-{plot if sections else "<p>Nobody has answered yet.</p>"}{sections}</main></body></html>
+{plot if sections else "<p>No answer counts yet.</p>"}{sections}</main></body></html>
 """
 
 

@@ -288,7 +288,7 @@ let trainingTimer = 0;
 async function followTraining() {
   clearTimeout(trainingTimer);
   const { state, line, page: address } = await ask("finetune");
-  const text = { idle: "", running: "Finetuning: ", failed: "Finetuning failed: ", done: "" }[state];
+  const text = { idle: "", running: line ? "Finetuning: " : "Finetuning begins …", failed: "Finetuning failed: ", done: "" }[state];
   parts.training.dataset.state = state;
   parts.training.replaceChildren(state === "done"
     ? make("a", { href: address, target: "_blank", text: "Finetuned: open the page of the run" }) : `${text}${line ?? ""}`);
