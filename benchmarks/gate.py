@@ -213,16 +213,18 @@ def measure(photos: Path, most: int | None = None) -> Measured:
     return Measured(rows, count, [float(value) for value in mean])
 
 
-def _places(detector: ArtifactDetector, mse_sr: Tensor, gan_sr: Tensor, crop: int) -> list[Tensor]:
-    """Squares where the detector sees what is pasted; on some textures it does not."""
+def _places(
+    detector: ArtifactDetector, mse_sr: Tensor, gan_sr: Tensor, crop: int
+) -> list[tuple[Tensor, int]]:
+    """Squares and seeds with which the detector sees what is pasted; it does not always."""
     height, width = gan_sr.shape[2:]
     clean = detector(mse_sr, quantize(gan_sr)).mask
     places = []
     for level, share in enumerate(_SHARES.values()):
         random = torch.Generator().manual_seed(1000 * crop + level)
-        for _ in range(_TRIES):
-            place = _square(height, width, share, random)
-            image = _pasted(gan_sr, place)
+        for seed in range(_TRIES):
+            place = _square(height, width, share, random), seed
+            image = _pasted(gan_sr, *place)
             if (detector(mse_sr, image).mask & ~clean).double().mean() > share / 2:
                 break
         places.append(place)
@@ -230,15 +232,15 @@ def _places(detector: ArtifactDetector, mse_sr: Tensor, gan_sr: Tensor, crop: in
 
 
 def _masks(
-    detector: ArtifactDetector, mse_sr: Tensor, gan_sr: Tensor, places: Sequence[Tensor]
+    detector: ArtifactDetector, mse_sr: Tensor, gan_sr: Tensor, places: Sequence[tuple[Tensor, int]]
 ) -> list[Tensor]:
     """What is found in an image, and in it with artifacts at each of the places."""
-    images = [quantize(gan_sr), *(_pasted(gan_sr, place) for place in places)]
+    images = [quantize(gan_sr), *(_pasted(gan_sr, *place) for place in places)]
     return [detector(mse_sr, image).mask for image in images]
 
 
-def _pasted(gan_sr: Tensor, place: Tensor) -> Tensor:
-    image, _ = paste(gan_sr, grain(gan_sr, torch.Generator().manual_seed(0)), place)
+def _pasted(gan_sr: Tensor, place: Tensor, seed: int) -> Tensor:
+    image, _ = paste(gan_sr, grain(gan_sr, torch.Generator().manual_seed(seed)), place)
     return quantize(image)
 
 
