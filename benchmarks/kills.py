@@ -116,6 +116,11 @@ def exit_code(child: int) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
+def has_ended(child: int) -> bool:
+    """Whether a process has come to its end; `exit_code` still says how."""
+    return os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+
+
 def is_left(session: int) -> bool:
     """Whether a process of a session is still there, zombies aside."""
     for status in Path("/proc").glob("[0-9]*/stat"):
@@ -189,10 +194,13 @@ def disturb(command: Command, kills: int, folder: Path, rng: random.Random) -> l
         out = folder / f"run{runs}"
         runs += 1
         for _ in range(rng.randint(1, 4)):
-            child = start(command, out)
-            time.sleep(rng.uniform(0.05, usual))
+            child, began = start(command, out), time.monotonic()
+            moment = rng.uniform(0.05, usual)
+            while time.monotonic() < began + moment and not has_ended(child):
+                time.sleep(0.02)
             os.kill(child, signal.SIGKILL)
             if exit_code(child) == 0:
+                usual = min(usual, time.monotonic() - began)
                 break  # it was faster
             done += 1
             deadline = time.monotonic() + ENDS_AFTER
