@@ -81,9 +81,10 @@ def mask_of(picture: Picture, lossless: bool = True) -> NDArray[np.bool_]:
 
 
 def _painted(pixels: NDArray, alpha: NDArray, top: int, lossless: bool) -> NDArray[np.bool_]:
-    seen = alpha > top // 2
-    if not seen.any():
-        return seen
+    strongest = int(alpha.max())  # a half transparent brush paints a mask, too
+    if strongest == 0:
+        return alpha > 0
+    seen = alpha > strongest // 2
     if _is_flat(pixels[seen]):
         return seen
     over_black = pixels * (alpha[..., None] / top)

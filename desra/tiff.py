@@ -13,7 +13,7 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 from PIL import Image as PILImage
-from tifffile import COMPRESSION, PHOTOMETRIC, SAMPLEFORMAT
+from tifffile import COMPRESSION, EXTRASAMPLE, PHOTOMETRIC, SAMPLEFORMAT
 
 from desra.errors import InputError
 
@@ -77,9 +77,19 @@ def read_deep_tiff(
         _refuse_others(path, page)
         pixels = _decode(path, page, data)
         if page.photometric == PHOTOMETRIC.MINISWHITE:
-            pixels = np.iinfo(np.uint16).max - pixels
+            pixels[..., 0] = np.iinfo(np.uint16).max - pixels[..., 0]
+        if EXTRASAMPLE.ASSOCALPHA in page.extrasamples:
+            pixels = _without_alpha_in_colours(pixels)
         icc = page.tags.valueof(_ICC_PROFILE)
     return DeepTiff(pixels, icc if isinstance(icc, bytes) else None, _exif(data))
+
+
+def _without_alpha_in_colours(pixels: NDArray[np.uint16]) -> NDArray[np.uint16]:
+    """Colours as they were before they were multiplied by alpha, as Pillow gives them at 8 bits."""
+    colours, alpha = pixels[..., :-1].astype(np.float64), pixels[..., -1:]
+    top = np.iinfo(np.uint16).max
+    restored = np.round(colours * top / np.maximum(alpha, 1)).clip(0, top)
+    return np.concatenate([restored.astype(np.uint16), alpha], -1)
 
 
 def _refuse_others(path: Path, page: tifffile.TiffPage) -> None:

@@ -44,7 +44,7 @@ def test_all_black_and_all_white():
 
 
 @pytest.mark.parametrize("colour", [(255, 255, 255), (255, 0, 0), (0, 0, 0), (12, 200, 7)])
-@pytest.mark.parametrize("alpha", [255, 200])
+@pytest.mark.parametrize("alpha", [255, 200, 90])
 def test_paint_of_one_colour_on_a_transparent_layer(colour, alpha):
     assert np.array_equal(read(painted(colour, alpha)), TRUTH)
     assert not read(painted(colour, 0)).any()

@@ -43,6 +43,19 @@ def test_pixels_are_those_stored(tmp_path, stored, options, expected):
     assert image_size(tmp_path / "a.tif") == (20, 28)
 
 
+def test_colours_that_were_multiplied_by_alpha_are_restored_as_at_8_bits(tmp_path):
+    colours = np.random.default_rng(3).integers(0, 256, (20, 28, 3), dtype=np.uint8)
+    alpha = np.full((20, 28, 1), 128, np.uint8)
+    alpha[:4] = 0
+    stored = np.concatenate([np.round(colours * (alpha / 255)).astype(np.uint8), alpha], -1)
+    for name, pixels in (("8.tif", stored), ("16.tif", stored.astype(np.uint16) * 257)):
+        options = {"photometric": "rgb", "extrasamples": ["assocalpha"]}
+        tifffile.imwrite(tmp_path / name, pixels, **options)
+    shallow, deep = (read_image(tmp_path / name).pixels for name in ("8.tif", "16.tif"))
+    np.testing.assert_allclose(deep / 257, shallow, atol=2)
+    assert abs(deep[4:, :, :3] / 257 - colours[4:]).max() <= 2
+
+
 @pytest.mark.parametrize("photometric", ["minisblack", "miniswhite"])
 def test_lzw_is_read_by_libtiff(tmp_path, photometric):
     from PIL import Image
