@@ -29,8 +29,8 @@ from desra.files import atomic_path, is_regular, nature
 from desra.pickle_check import DEEPEST, Refused, as_file, rehearse, rehearse_all
 
 CONTAINERS = (
-    *("params_ema", "params-ema", "net_g_ema", "params"),
-    *("state_dict_ema", "state_dict", "model_state_dict"),
+    *("params_ema", "params-ema", "net_g_ema", "generator_ema", "g_ema", "params"),
+    *("state_dict_ema", "ema_state_dict", "model_ema", "ema", "state_dict", "model_state_dict"),
 )
 """Keys under which files keep a state, most wanted first; others come after, in file order."""
 
@@ -42,6 +42,11 @@ PREFIXES = (
     "g_ema.",
     "netG_ema.",
     "net_g_ema.",
+    "G_ema.",
+    "net_ema.",
+    "model_ema.",
+    "params_ema.",
+    "params.",
     "generator.",
     "netG.",
     "net_g.",

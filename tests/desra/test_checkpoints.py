@@ -209,3 +209,22 @@ def test_a_torchscript_program_is_not_run(tmp_path):
         torch.jit.save(torch.jit.trace(torch.nn.Linear(2, 2), torch.ones(1, 2)), path)
     with pytest.raises(InputError, match="TorchScript"):
         read_state(path)
+
+
+@pytest.mark.parametrize(
+    "held",
+    [
+        {"state_dict": OTHER, "ema_state_dict": STATE},
+        {"model": OTHER, "ema": STATE},
+        {
+            "state_dict": {
+                **{f"net.{key}": tensor for key, tensor in OTHER.items()},
+                **{f"net_ema.{key}": tensor for key, tensor in STATE.items()},
+            }
+        },
+        {f"params_ema.{key}": tensor for key, tensor in STATE.items()},
+    ],
+)
+def test_averaged_weights_by_other_names(tmp_path, held):
+    torch.save(held, tmp_path / "w.pth")
+    same(read_checkpoint(tmp_path / "w.pth").states()[0].tensors, STATE)
