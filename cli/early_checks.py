@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,22 @@ def check_config(config: DictConfig) -> None:
 
         roles: Any = OmegaConf.to_container(data.roles, resolve=True)
         locate_roles(roles)
+
+
+def check_choices(choices: Mapping[str, str | None]) -> None:
+    """Name options that do not go together; ``choices`` are those of all groups.
+
+    Raises:
+        InputError: a detector is named to a task that has none.
+
+    >>> check_choices({"task": "detector", "detector": "ssim"})
+    """
+    detector = choices.get("detector")
+    if choices.get("task") == "masks" and detector is not None:
+        raise InputError(
+            f"detector={detector}: masks made before are scored without one; to score what it "
+            f"detects give task=detector detector={detector}"
+        )
 
 
 def _missing_below(node: Any, prefix: str = "") -> Iterator[str]:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import cli.resolvers  # noqa: F401  registers what the configs use
 from cli.arguments import quote_paths, unusable_path
-from cli.early_checks import check_config
+from cli.early_checks import check_choices, check_config
 from cli.failures import (
     USAGE_ERROR,
     error_code,
@@ -57,6 +57,7 @@ def entry_point(task: Callable[..., Any]) -> Callable[..., Any]:
 
         _quiet_libraries()
         try:
+            check_choices(HydraConfig.get().runtime.choices)
             check_config(config)
             return task(config)
         except Exception as error:
@@ -255,21 +256,6 @@ def closing_line(output_dir: Path, summary: Mapping[str, Any], failed: int) -> s
         facts.append(f"{failed} not done")
     page = output_dir / "index.html"
     return f"{', '.join(facts) or 'done'}: {page if page.is_file() else output_dir}"
-
-
-def refuse_unused_detector() -> None:
-    """Raise InputError if a detector is named to a task that has none."""
-    from hydra.core.hydra_config import HydraConfig
-
-    from desra.errors import InputError
-
-    choices = HydraConfig.get().runtime.choices
-    detector = choices.get("detector")
-    if choices["task"] == "masks" and detector is not None:
-        raise InputError(
-            f"detector={detector}: masks made before are scored without one; to score what it "
-            f"detects give task=detector detector={detector}"
-        )
 
 
 def _quiet_libraries() -> None:

@@ -238,8 +238,10 @@ def test_bad_labels_are_a_line_each_and_the_rest_is_trained_on(
     importlib.import_module("train").main(composed("train", run, out))
     assert failures._exit_code == failures.SOME_FAILED
     said = capsys.readouterr().err
-    assert said.count("0.json: Picture_2 (01): 'Nice' is no label") == 1
-    assert said.count("1.png: 96x80, but its original has 96x96") == 1
+    listed = said[said.index("left out of the training data (2):") :].splitlines()
+    assert [line.startswith("  ") for line in listed[1:3]] == [True, True]
+    assert sum("0.json: Picture_2 (01): 'Nice' is no label" in line for line in listed) == 1
+    assert sum("1.png: 96x80, but its original has 96x96" in line for line in listed) == 1
     assert list(out.glob("weights/*.pth"))
 
 
