@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
@@ -47,6 +47,9 @@ ARCHITECTURES: tuple[Architecture, ...] = (
 
 _INSIDE = ("module", "_orig_mod", "network")
 """What wrappers and the spandrel adapter call the network in them."""
+
+_WRAPPERS_AT_MOST = 4
+"""Around each other, by names that nobody has told of."""
 
 
 @dataclass(frozen=True)
@@ -102,6 +105,8 @@ def load_generator(weights: str | Path, *, key: str | None = None, **options: An
         for architecture in ARCHITECTURES:
             if _recognises(architecture, state, path):
                 return _build(architecture, state, checkpoint, options)
+    if (found := _wrapped(states, path)) is not None:
+        return _build(*found, checkpoint, options)
     if find_spec("spandrel") is not None:
         from models.generators.spandrel_adapter import from_checkpoint
 
@@ -110,6 +115,60 @@ def load_generator(weights: str | Path, *, key: str | None = None, **options: An
         f"{path}: not a network known here: {', '.join(a.__name__ for a in ARCHITECTURES)}; its "
         f"keys are {sample_of_keys(states)}; with pip install 'desra[spandrel]' more are read"
     )
+
+
+def _wrapped(states: list[NamedState], path: Path) -> tuple[Architecture, NamedState] | None:
+    """The network that lies behind names of a wrapper that nobody has told of.
+
+    Raises:
+        InputError: several lie there, and none is the one that is meant.
+    """
+    found = [
+        (architecture, part)
+        for part in wrapped_parts(states)
+        for architecture in ARCHITECTURES
+        if _recognises(architecture, part, path)
+    ]
+    averaged = [(kind, part) for kind, part in found if "ema" in part.prefix.lower()]
+    found = averaged if len(averaged) == 1 else found
+    if not found:
+        return None
+    names = [part.prefix for _, part in found]
+    if len(found) > 1:
+        raise InputError(
+            f"{path}: holds several networks, {', '.join(names)}; save the state_dict of the one "
+            "that is meant, alone"
+        )
+    log.info("%s: the network behind %r is taken", path, names[0])
+    return found[0]
+
+
+def wrapped_parts(states: list[NamedState], *, alone: bool = False) -> Iterator[NamedState]:
+    """States behind unknown names: of what all keys begin with, and of the parts below that.
+
+    A part is what shares the first name of its keys, as the attributes of a wrapper do; what lies
+    deeper is of a network already. Numbers beside the parts are counters of the wrapper.
+
+    Args:
+        states: of one file.
+        alone: only those behind what all keys begin with.
+    """
+    for state in states:
+        if not state.alone:
+            continue
+        tensors, before = state.tensors, state.prefix
+        for _ in range(_WRAPPERS_AT_MOST):
+            parts: dict[str, dict[str, Tensor]] = {}
+            for key, tensor in tensors.items():
+                name, dot, rest = key.partition(".")
+                if dot and ("." in rest or tensor.ndim):
+                    parts.setdefault(f"{before}{name}.", {})[rest] = tensor
+            if len(parts) == 1 or not alone:
+                for prefix, part in parts.items():
+                    yield NamedState(part, state.container, prefix)
+            if len(parts) != 1:
+                break
+            ((before, tensors),) = parts.items()
 
 
 def _from_graph(path: Path) -> Checkpoint | None:

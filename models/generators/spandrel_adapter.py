@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from desra.checkpoints import Checkpoint, NamedState, read_checkpoint
 from desra.errors import InputError
-from models.generators.loading import SourceLayout, sample_of_keys
+from models.generators.loading import SourceLayout, sample_of_keys, wrapped_parts
 from models.generators.shapes import crop, pad_to_multiple
 from models.generators.zoo import resolve_weights
 
@@ -95,7 +95,7 @@ def from_checkpoint(checkpoint: Checkpoint, key: str | None = None) -> nn.Module
     import spandrel
 
     path, states = checkpoint.path, checkpoint.states(key)
-    for state in states:
+    for state in (*states, *wrapped_parts(states, alone=True)):
         try:
             descriptor = spandrel.ModelLoader("cpu").load_from_state_dict(_plain(state))
         except spandrel.UnsupportedModelError:

@@ -1,4 +1,5 @@
 import json
+import sys
 
 import pytest
 import torch
@@ -249,4 +250,37 @@ def test_what_changes_swinir_is_refused(tmp_path):
 def test_sizes_that_the_file_does_not_bear_out_take_no_memory(tmp_path, change):
     torch.save({**NETWORKS["RRDBNet"].state_dict(), **change}, tmp_path / "w.pth")
     with pytest.raises(InputError, match=r"w\.pth: "):
+        load_generator(tmp_path / "w.pth")
+
+
+def behind(prefix, network):
+    return {f"{prefix}{key}": tensor for key, tensor in network.state_dict().items()}
+
+
+@pytest.mark.parametrize(
+    "beside",
+    [
+        lambda network: {"foo.bar.steps": torch.tensor(3), **behind("foo.bar.", network)},
+        lambda network: {"a": {"state_dict": behind("module.sr_net.trunk.core.", network)}},
+        lambda network: {
+            **behind("gan.gen.", network),
+            **{f"gan.disc.conv{n}.weight": torch.ones(2) for n in range(3)},
+        },
+        lambda network: {
+            **{key: tensor + 1 for key, tensor in behind("gen.", network).items()},
+            **behind("genEMA.", network),
+        },
+    ],
+)
+def test_a_network_behind_names_that_nobody_told_of(tmp_path, network, beside, monkeypatch):
+    monkeypatch.setitem(sys.modules, "spandrel", None)  # which takes seconds to be asked
+    torch.save(beside(network), tmp_path / "w.pth")
+    again = load_generator(tmp_path / "w.pth")
+    assert torch.equal(output(again), output(network))
+    assert again.source_layout.container == type(network).CONTAINER
+
+
+def test_two_networks_behind_unknown_names_are_told(tmp_path, network):
+    torch.save(behind("first.", network) | behind("second.", network), tmp_path / "w.pth")
+    with pytest.raises(InputError, match=r"several networks, first\., second\.; save"):
         load_generator(tmp_path / "w.pth")

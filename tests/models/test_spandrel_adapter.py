@@ -61,3 +61,12 @@ def test_without_spandrel(monkeypatch, span):
         load_generator(span[1])
     with pytest.raises(InputError, match=r"pip install 'desra\[spandrel\]'"):
         load_spandrel("weights.pth")
+
+
+def test_a_network_behind_names_that_nobody_told_of(span, tmp_path):
+    network, _ = span
+    state = {f"foo.bar.{key}": tensor for key, tensor in network.state_dict().items()}
+    torch.save({"weights": state}, tmp_path / "w.pth")
+    lr = noise(3, 9, 14)
+    with torch.inference_mode():
+        torch.testing.assert_close(load_generator(tmp_path / "w.pth")(lr), network(lr))
