@@ -4,8 +4,8 @@
 
 Whole files of every kind that is read are mutated (bytes flipped, cut, doubled, spliced, numbers in
 them replaced) and read. What a reader may do is return, or raise `InputError`; within five seconds
-and a gigabyte. Prints one line a finding and a table at the end; the exit code is 1 if there was
-one.
+and a gigabyte. Prints one line a finding, and at the end a table, the longest time and
+the most memory; the exit code is 1 if there was a finding.
 """
 
 from __future__ import annotations
@@ -58,7 +58,8 @@ def fuzz(inputs: int, seed: int, folder: Path, only: Sequence[str] = ("",)) -> l
     kinds = [kind for kind in _kinds(folder) if kind[0].startswith(tuple(only))]
     problems: list[str] = []
     outcomes: Counter[str] = Counter()
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    longest, largest = 0.0, 0
+    before = first = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     for number in range(inputs):
         name, suffix, whole, read = kinds[number % len(kinds)]
         content = _mutated(whole, rng)
@@ -77,9 +78,11 @@ def fuzz(inputs: int, seed: int, folder: Path, only: Sequence[str] = ("",)) -> l
             last = traceback.extract_tb(error.__traceback__)[-1]
             problems.append(f"{number} {name}: {outcome} in {last.filename}:{last.lineno}: {error}")
         seconds = time.perf_counter() - start
+        longest = max(longest, seconds)
         if seconds > SLOW:
             problems.append(f"{number} {name}: {seconds:.1f} s")
-        grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+        largest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        grown = largest - before
         if grown > LARGE:
             problems.append(f"{number} {name}: {grown / 2**20:.1f} GiB")
             before += grown
@@ -88,6 +91,9 @@ def fuzz(inputs: int, seed: int, folder: Path, only: Sequence[str] = ("",)) -> l
             (folder / f"kept{number}{suffix}").write_bytes(content)
     for outcome, count in sorted(outcomes.items()):
         print(f"{count:6} {outcome}")
+    print(
+        f"the longest took {longest:.2f} s; {(largest - first) / 2**20:.2f} GiB more memory at most"
+    )
     return problems
 
 

@@ -22,6 +22,7 @@ import signal
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,7 +38,7 @@ ROOT = Path(__file__).resolve().parents[1]
 WEIGHTS = ROOT / "samples" / "weights" / "realesr-animevideov3-x4_mse.pth"
 SET = ROOT / "samples" / "artifacts"
 ENDS_AFTER = 120.0  # seconds within which the processes of a killed run must be gone
-OF_THE_CLOCK = ("seconds", "detector_seconds")
+OF_THE_CLOCK = ("seconds", "detector_seconds", "masks/seconds", "masks/share_of_epoch")
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ COMMANDS = {
             *("experiment=sample", "iterations=6", "validate_every=3", "data.batch_size=2"),
             *("data.gt_crop=48", "callbacks.last_checkpoint.every=1", "logger=csv"),
         ),
-        ("weights/*.pth", "summary.json", "per_image.csv"),
+        ("weights/*.pth", "summary.json", "per_image.csv", "metrics.csv"),
     ),
     "export": Command(
         "export.py",
@@ -133,13 +134,14 @@ def is_left(session: int) -> bool:
     return False
 
 
-def damaged(out: Path) -> list[str]:
-    """Files at their places that are not whole."""
+def damaged(out: Path, counts: Counter[str]) -> list[str]:
+    """Files at their places that are not whole; how many were read is added to the counts."""
     wrong = []
     for path in sorted(out.rglob("*")):
         own = path.name.startswith(TEMPORARY_PREFIX) or ".hydra" in path.parts
         if not path.is_file() or own or path.suffix not in _CHECKS:
             continue
+        counts["files read"] += 1
         try:
             _CHECKS[path.suffix](path)
         except Exception as error:
@@ -181,8 +183,10 @@ def _content(path: Path) -> Any:
     return path.read_bytes()
 
 
-def disturb(command: Command, kills: int, folder: Path, rng: random.Random) -> list[str]:
-    """Kill a command so many times; the findings, one line each."""
+def disturb(
+    command: Command, kills: int, folder: Path, rng: random.Random, counts: Counter[str]
+) -> list[str]:
+    """Kill a command so many times; the findings, one line each, and counts of what was seen."""
     whole = folder / "undisturbed"
     began = time.monotonic()
     if code := exit_code(start(command, whole)):
@@ -208,7 +212,7 @@ def disturb(command: Command, kills: int, folder: Path, rng: random.Random) -> l
                 time.sleep(0.05)
             if is_left(child):
                 findings.append(f"{out.name}: a process is left behind")
-            findings += [f"{out.name}: {line}" for line in damaged(out)]
+            findings += [f"{out.name}: {line}" for line in damaged(out, counts)]
         if code := exit_code(start(command, out)):
             findings.append(f"{out.name}: exits with {code} when started again")
             continue
@@ -219,6 +223,8 @@ def disturb(command: Command, kills: int, folder: Path, rng: random.Random) -> l
         findings += [f"{out.name}: {name} is not that of the undisturbed run" for name in other]
         left = out.rglob(f"{TEMPORARY_PREFIX}*")
         findings += [f"{out.name}: {path.name} is left over" for path in left]
+        counts["runs resumed"] += 1
+        counts["of them equal to the undisturbed"] += not other
         shutil.rmtree(out)
         print(f"{command.script}: {done} kills in {runs} runs", *findings, sep="\n  ", flush=True)
     return findings
@@ -233,14 +239,17 @@ def main() -> None:
     torch.set_num_threads(1)
     _import_all()
     names = given.commands.split(",")
-    findings = []
+    findings: list[str] = []
+    counts: Counter[str] = Counter()
     with tempfile.TemporaryDirectory() as folder:
         for place, name in enumerate(names):
             share = given.kills // len(names) + (place < given.kills % len(names))
             work = Path(folder, name)
             work.mkdir()
             rng = random.Random(given.seed * 1000 + place)
-            findings += [f"{name}: {f}" for f in disturb(COMMANDS[name], share, work, rng)]
+            found = disturb(COMMANDS[name], share, work, rng, counts)
+            findings += [f"{name}: {line}" for line in found]
+    print(*(f"{count} {what}" for what, count in counts.items()), sep=", ")
     print(f"{given.kills} kills, {len(findings)} findings", *findings, sep="\n")
     sys.exit(bool(findings))
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 from collections.abc import Mapping
 from typing import Any, Protocol, cast
 
+import torch
 from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 
 from callbacks.kept_planes import KeptPlanes
-from callbacks.result_choice import ResultChoice
+from callbacks.result_choice import ResultChoice, upscaled
 from desra.detectors import Detector
 from desra.images import quantize
 from desra.judge import Judge, Judged
@@ -84,6 +86,7 @@ class ArtifactValidation(Callback):
         self.scores = FinetuningScores(list(others or {}))
         self._labels, self._before = KeptPlanes(), KeptPlanes()
         self._prepared = False
+        self._validated = 0  # after so many batches
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Have what detectors and LPIPS need, or say what is missing; once for all stages."""
@@ -104,25 +107,37 @@ class ArtifactValidation(Callback):
                 log.warning("validating without LPIPS: %s", missing)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Take the time of the run; where it goes on from a stop in a validation, make up for the
-        candidate that is missing."""
+        """Take the time of the run; where it goes on from a stop in a validation, do that one."""
         if self.choice is not None:
             self.choice.begin()
         self._make_up(trainer, cast(GANFinetuner, pl_module))
 
     def _make_up(self, trainer: Trainer, module: GANFinetuner) -> None:
         """A checkpoint is older than the validation of its step, which Lightning leaves out."""
-        every = getattr(trainer, "val_check_batch", None)
+        every, step = getattr(trainer, "val_check_batch", None), module.batches_seen
         if not trainer.enable_validation or not isinstance(every, int) or every < 1:
             return
-        if self.choice is not None and module.batches_seen % every == 0:
-            self.judge.to(module.device)
-            self.choice.make_up(trainer, module, self.judged)
+        if not step or step % every or step == self._validated:
+            return
+        if trainer.is_global_zero:
+            log.info("validating after %d iterations, which the run was stopped in", step)
+        self._begin(trainer, module)
+        for batch, finetuned in upscaled(trainer, module, copy.deepcopy(module.ema.module)):
+            self._judge(trainer, batch, finetuned)
+        figures = self._conclude(trainer, module)
+        for logger in trainer.loggers:  # in float32, as Lightning does
+            logger.log_metrics({n: float(torch.tensor(v)) for n, v in figures.items()}, step=step)
+        module.upscaler()  # frees the copies of the weights
+        for viewer in self.viewers:
+            viewer.finish(trainer, module)
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Begin anew, where the generator is."""
-        self.judge.to(pl_module.device)
-        self.scores.to(pl_module.device).reset()
+        self._begin(trainer, pl_module)
+
+    def _begin(self, trainer: Trainer, module: LightningModule) -> None:
+        self.judge.to(module.device)
+        self.scores.to(module.device).reset()
         for viewer in self.viewers:
             viewer.begin(trainer)
 
@@ -136,7 +151,10 @@ class ArtifactValidation(Callback):
         dataloader_idx: int = 0,
     ) -> None:
         """Judge the images of a batch."""
-        judged = self.judged(batch, quantize(outputs["finetuned"]))
+        self._judge(trainer, batch, quantize(outputs["finetuned"]))
+
+    def _judge(self, trainer: Trainer, batch: Mapping[str, Any], finetuned: Tensor) -> None:
+        judged = self.judged(batch, finetuned)
         for row in judged.rows:
             self.scores.update(row)
         for viewer in self.viewers:
@@ -163,17 +181,23 @@ class ArtifactValidation(Callback):
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Log the metrics; undefined ones (0/0) are NaN. Let the result be chosen."""
-        figures = self.scores.compute()  # the same on every rank
-        pl_module.log_dict({name: value.float() for name, value in figures.items()}, sync_dist=True)
+        figures = self._conclude(trainer, cast(GANFinetuner, pl_module))
+        pl_module.log_dict(figures, sync_dist=True)
         # Lightning takes the metric "step" for the place on the axis. Its own is the number of the
         # last batch, which cannot tell before the first step from after it.
         pl_module.log("step", float(cast(GANFinetuner, pl_module).batches_seen), sync_dist=True)
-        numbers = {name: float(value) for name, value in figures.items()}
-        if trainer.state.fn == TrainerFn.FITTING:
-            if self.choice is not None:
-                self.choice.consider(trainer, cast(GANFinetuner, pl_module), numbers, self.judged)
-        elif trainer.global_step and trainer.is_global_zero and (said := doubt(numbers)):
+        of_the_result = trainer.state.fn != TrainerFn.FITTING and trainer.global_step
+        if of_the_result and trainer.is_global_zero and (said := doubt(figures)):
             log.warning("%s", said)
+
+    def _conclude(self, trainer: Trainer, module: GANFinetuner) -> dict[str, float]:
+        """The metrics, the same on every rank; in training, the result is chosen by them."""
+        figures = {name: float(value) for name, value in self.scores.compute().items()}
+        if trainer.state.fn == TrainerFn.FITTING:
+            self._validated = module.batches_seen
+            if self.choice is not None:
+                self.choice.consider(trainer, module, figures, self.judged)
+        return figures
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Show what was judged."""
@@ -187,10 +211,12 @@ class ArtifactValidation(Callback):
             self.choice.apply(trainer, cast(GANFinetuner, pl_module))
 
     def state_dict(self) -> dict[str, Any]:
-        """The choice so far."""
-        return self.choice.state_dict() if self.choice is not None else {}
+        """The last validation, and the choice so far."""
+        choice = self.choice.state_dict() if self.choice is not None else {}
+        return {"validated": self._validated, **choice}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on with the choice so far."""
-        if self.choice is not None and state_dict:
+        self._validated = state_dict.get("validated", 0)
+        if self.choice is not None and "candidates" in state_dict:
             self.choice.load_state_dict(state_dict)

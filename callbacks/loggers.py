@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import csv
+import io
 import logging
 import netrc
 import os
-import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 from urllib.parse import urlsplit
 
 from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
+from lightning.pytorch.loggers.csv_logs import ExperimentWriter
+from lightning.pytorch.loggers.logger import rank_zero_experiment
 from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import OmegaConf
+
+from desra.files import write_text
 
 log = logging.getLogger(__name__)
 
@@ -77,40 +81,72 @@ class CurveLogger(CSVLogger):
     Args:
         save_dir: folder that gets ``metrics.csv`` and ``hparams.yaml``.
         continues: the checkpoint that the run goes on from; None: the file begins anew.
+
+    Attributes:
+        certain: rows at the beginning that are from before the checkpoint, and not repeated.
     """
 
     def __init__(self, save_dir: str | Path, continues: str | None = None) -> None:
         super().__init__(save_dir, name="", version="", flush_logs_every_n_steps=1)
         self._earlier = read_curves(Path(save_dir, METRICS)) if continues else []
+        self.certain = 0
 
-    @rank_zero_only
-    def log_hyperparams(self, params: Any = None) -> None:
-        """Write them to ``hparams.yaml``."""
-        self._open()
-        super().log_hyperparams(params)
+    @property
+    @rank_zero_experiment
+    def experiment(self) -> _CurveWriter:
+        """What writes the files."""
+        if self._experiment is None:
+            self._experiment = _CurveWriter(self.log_dir, self._earlier)
+        return cast(_CurveWriter, self._experiment)
+
+    @property
+    def rows(self) -> int:
+        """Rows in the file."""
+        return self.experiment.rows
 
     @rank_zero_only
     def log_metrics(self, metrics: Any, step: int | None = None) -> None:
         """Add a row; the first one decides which of the earlier run's are kept."""
-        self._open()
-        kept = _rows_before(self._earlier, metrics, step or 0)
+        kept = _rows_before(self._earlier, metrics, step or 0, self.certain)
         if kept < len(self._earlier):
-            self._write_earlier(self._earlier[:kept])
+            self.experiment.begin(self._earlier[:kept])
         self._earlier = []
         super().log_metrics(metrics, step)
 
-    def _open(self) -> None:
-        if self._experiment is None:
-            self._write_earlier(self._earlier)
 
-    def _write_earlier(self, rows: Sequence[dict[str, str]]) -> None:
-        """Let Lightning begin anew, and put these rows back."""
-        self._experiment = None
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", ".*exists and is not empty.*")  # it is the run's own
-            for row in rows:
-                self.experiment.log_metrics(row, int(row["step"]))
-            self.save()
+class _CurveWriter(ExperimentWriter):
+    """Lightning's, but whatever it writes anew is written whole or not at all."""
+
+    def __init__(self, log_dir: str, rows: Sequence[Mapping[str, Any]]) -> None:
+        super().__init__(log_dir)
+        self.begin(rows)
+
+    def begin(self, rows: Sequence[Mapping[str, Any]], names: list[str] | None = None) -> None:
+        """Let the file hold these rows and no others; without any, there is none."""
+        self.rows = len(rows)
+        self.metrics_keys = names or sorted({name for row in rows for name in row})
+        if not rows:
+            Path(self.metrics_file_path).unlink(missing_ok=True)
+            return
+        text = io.StringIO()
+        table = csv.DictWriter(text, self.metrics_keys)
+        table.writeheader()
+        table.writerows(rows)
+        write_text(self.metrics_file_path, text.getvalue())
+
+    def save(self) -> None:
+        """Append what was logged."""
+        added = len(self.metrics)
+        super().save()
+        self.rows += added
+
+    def _rewrite_with_new_header(self, fieldnames: list[str]) -> None:
+        with open(self.metrics_file_path, newline="") as file:
+            rows = list(csv.DictReader(file))
+        self.begin(rows, fieldnames)
+
+    def _check_log_dir_exists(self) -> None:
+        """Lightning deletes here what it finds."""
 
 
 def read_curves(path: Path) -> list[dict[str, str]]:
@@ -125,10 +161,12 @@ def read_curves(path: Path) -> list[dict[str, str]]:
     return [row for row in rows if row.get("step", "").isdecimal()]
 
 
-def _rows_before(rows: Sequence[Mapping[str, str]], metrics: Mapping[str, Any], step: int) -> int:
+def _rows_before(
+    rows: Sequence[Mapping[str, str]], metrics: Mapping[str, Any], step: int, certain: int
+) -> int:
     """How many rows come before the one with these metrics; several rows may have one step."""
     figures = metrics.keys() - {"step", "epoch"}
-    for place, row in enumerate(rows):
+    for place, row in enumerate(rows[certain:], certain):
         at = int(row["step"])
         if at > step or (at == step and not figures.isdisjoint(row)):
             return place

@@ -6,7 +6,7 @@ import copy
 import logging
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -172,14 +172,6 @@ class ResultChoice:
                 )
             trainer.should_stop = True
 
-    def make_up(
-        self, trainer: Trainer, module: GANFinetuner, judged: Callable[..., Judged]
-    ) -> None:
-        """`consider` the present state, if a validation of it was begun and not ended."""
-        if not self._knows(trainer.global_step):
-            network = copy.deepcopy(module.ema.module)
-            self.consider(trainer, module, self._measure(trainer, module, network, judged), judged)
-
     def _knows(self, step: int) -> bool:
         return step == 0 or bool(self.candidates and self.candidates[-1].iteration == step)
 
@@ -191,19 +183,10 @@ class ResultChoice:
         judged: Callable[..., Judged],
     ) -> dict[str, float]:
         """Metrics of the validation images with these weights; of all ranks, on every rank."""
-        upscaler, scores = module.upscaler().renew(network), FinetuningScores().to(module.device)
-        data: Any = trainer.datamodule  # type: ignore[attr-defined]
-        with torch.no_grad(), torch.autocast(module.device.type, enabled=False):
-            for batch in data.val_dataloader():
-                there = {
-                    name: value.to(module.device, non_blocking=True)
-                    if isinstance(value, Tensor)
-                    else value
-                    for name, value in batch.items()
-                }
-                finetuned = quantize(upscaler(there["lr"].float() / 255).clamp(0, 1))
-                for row in judged(there, finetuned, brief=True).rows:
-                    scores.update(row)
+        scores = FinetuningScores().to(module.device)
+        for batch, finetuned in upscaled(trainer, module, network):
+            for row in judged(batch, finetuned, brief=True).rows:
+                scores.update(row)
         return {name: float(value) for name, value in scores.compute().items()}
 
     def _between(self, module: GANFinetuner, strength: float) -> Weights:
@@ -271,6 +254,22 @@ class ResultChoice:
         self.candidates = [Candidate(**values) for values in state["candidates"]]
         self.best = None if state["best"] is None else Candidate(**state["best"])
         self.weights, self.waited = dict(state["weights"]), state["waited"]
+
+
+def upscaled(
+    trainer: Trainer, module: GANFinetuner, network: nn.Module
+) -> Iterator[tuple[dict[str, Any], Tensor]]:
+    """The batches of validation, uint8 on the module's device, each with a network's output."""
+    upscaler, data = module.upscaler().renew(network), trainer.datamodule  # type: ignore[attr-defined]
+    with torch.no_grad(), torch.autocast(module.device.type, enabled=False):
+        for batch in data.val_dataloader():
+            there = {
+                name: value.to(module.device, non_blocking=True)
+                if isinstance(value, Tensor)
+                else value
+                for name, value in batch.items()
+            }
+            yield there, quantize(upscaler(there["lr"].float() / 255).clamp(0, 1))
 
 
 class _Bisection:

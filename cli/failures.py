@@ -6,10 +6,14 @@ import difflib
 import errno
 import os
 import re
+import signal
 import sys
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 USAGE_ERROR = 2
@@ -24,6 +28,9 @@ _ALIKE = 3  # causes that more images than this have in common are said once
 
 _LOST = re.compile(r"Connection (closed|reset) by peer|Broken pipe|ProcessGroup|\bgloo\b", re.I)
 """What the collectives of PyTorch raise where another rank has died."""
+
+_STOPPED_BY = (signal.SIGTERM, signal.SIGINT)
+_ON_AGAIN = "start again to go on, train.py with ckpt_path=OUTPUT_DIR/checkpoints/last.ckpt"
 
 _PARENT = os.getppid()  # of a rank that Lightning has started: rank 0
 _children: list[Any] = []
@@ -105,10 +112,35 @@ def _lost_message() -> str:
     who = ", ".join(gone) or ("rank 0" if _is_left_by_rank_zero() else "another process")
     ended = [child.poll() for child in _children if child.poll() is not None]
     how = f" (killed by signal {-ended[0]})" if ended and ended[0] < 0 else ""
-    return (
-        f"{who} was lost{how}; the others end, too; start again, train.py with "
-        "ckpt_path=OUTPUT_DIR/checkpoints/last.ckpt"
-    )
+    return f"{who} was lost{how}; the others end, too; {_ON_AGAIN}"
+
+
+@contextmanager
+def stoppable() -> Iterator[None]:
+    """Let SIGTERM and Ctrl-C end the run with a line and 128 plus the signal's number.
+
+    Lightning finishes all images first where it predicts, and where it validates leaves with 0.
+    Its handlers call those that they find.
+    """
+    here = os.getpid()
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        for each in _STOPPED_BY:  # once more ends it at once
+            signal.signal(each, signal.SIG_DFL)
+        if os.getpid() != here:  # a process for reading
+            os.kill(os.getpid(), number)
+        say(f"signal {number}: stopped; {_ON_AGAIN}")
+        raise SystemExit(128 + number)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, stop) for number in _STOPPED_BY}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def watch(children: Sequence[Any]) -> None:

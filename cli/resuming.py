@@ -12,6 +12,7 @@ from typing import Any
 from lightning import Callback, LightningModule, Trainer
 from omegaconf import DictConfig, OmegaConf
 
+from callbacks.loggers import CurveLogger
 from desra.checkpoints import read_checkpoint
 from desra.errors import InputError
 
@@ -63,6 +64,8 @@ class ResumableRun(Callback):
         earlier: of `start_of`.
 
     Attributes:
+        figures: metrics of the run so far.
+        rows: of its curves, when the checkpoint was saved.
         ended: whether training has come to its end in this process.
 
     Raises:
@@ -72,6 +75,7 @@ class ResumableRun(Callback):
     def __init__(self, config: DictConfig, earlier: Mapping[str, Any] | None) -> None:
         self.settings = flat_settings(config)
         self.figures: dict[str, float] = dict((earlier or {}).get("figures", {}))
+        self.rows = int((earlier or {}).get("rows", 0))
         self.ended = False
         self._factors: dict[str, float] = {}
         before = json.loads((earlier or {}).get("settings", "null"))
@@ -109,7 +113,12 @@ class ResumableRun(Callback):
         """Add the settings and the newest metrics."""
         self.figures |= {name: float(value) for name, value in trainer.callback_metrics.items()}
         finite = {name: value for name, value in self.figures.items() if math.isfinite(value)}
-        checkpoint[KEY] = {"settings": json.dumps(self.settings), "figures": finite}
+        rows = [logger.rows for logger in trainer.loggers if isinstance(logger, CurveLogger)]
+        checkpoint[KEY] = {
+            "settings": json.dumps(self.settings),
+            "figures": finite,
+            "rows": rows[0] if rows and trainer.is_global_zero else 0,
+        }
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Scale the rates that the checkpoint brought."""

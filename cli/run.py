@@ -25,6 +25,7 @@ from cli.failures import (
     is_rank_zero,
     report_failures,
     say,
+    stoppable,
     user_message,
 )
 
@@ -167,7 +168,8 @@ def run_over_images(config: DictConfig, **settings: Any) -> Any:
         logger=loggers,
         enable_progress_bar=False,
     )
-    trainer.predict(task, data, return_predictions=False)
+    with stoppable():
+        trainer.predict(task, data, return_predictions=False)
     if trainer.is_global_zero:
         log_run(loggers, config, task.summary)
         log.info("%s", closing_line(task.output_dir, task.summary, len(writer.failures)))

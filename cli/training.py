@@ -15,9 +15,9 @@ from omegaconf import DictConfig
 from rich.console import Console
 from rich.table import Table
 
-from callbacks.loggers import METRICS, close_loggers, log_settings
+from callbacks.loggers import METRICS, CurveLogger, close_loggers, log_settings
 from callbacks.plots import plot_run
-from cli.failures import is_rank_zero, report_failures
+from cli.failures import is_rank_zero, report_failures, stoppable
 from cli.progress import RunProgress
 from cli.resolvers import sweep_folder
 from cli.resuming import ResumableRun, finish, start_of
@@ -56,6 +56,9 @@ def train(config: DictConfig) -> float:
     model = instantiate(config.model)
     callbacks = [instantiate(node) for node in config.callbacks.values()]
     loggers = [instantiate(node) for node in config.logger.values()]
+    for logger in loggers:
+        if isinstance(logger, CurveLogger):
+            logger.certain = run.rows
     trainer: Trainer = instantiate(
         config.trainer,
         callbacks=[*callbacks, run, RunProgress()],
@@ -64,13 +67,14 @@ def train(config: DictConfig) -> float:
     )
     log_settings(loggers, config)
     first: Figures = {}
-    if config.ckpt_path is None:
-        first = _validate(trainer, model, data)
-        if not config.objective.startswith("loss/"):
-            _check_objective(config.objective, first)
-    _fit(trainer, model, data, config.ckpt_path)
-    finish(trainer, model, run)
-    last = run.figures | _figures(trainer) | _validate(trainer, model, data)  # of the result
+    with stoppable():
+        if config.ckpt_path is None:
+            first = _validate(trainer, model, data)
+            if not config.objective.startswith("loss/"):
+                _check_objective(config.objective, first)
+        _fit(trainer, model, data, config.ckpt_path)
+        finish(trainer, model, run)
+        last = run.figures | _figures(trainer) | _validate(trainer, model, data)  # of the result
     last.pop("step", None)
     if trainer.is_global_zero:
         _write_summary(output_dir, trainer.global_step, last)

@@ -9,6 +9,8 @@ import sys
 import warnings
 from pathlib import Path
 
+import pytest
+
 from callbacks.loggers import CurveLogger
 
 ROOT = Path(__file__).parents[2]
@@ -48,6 +50,36 @@ def test_of_one_step_the_rows_that_come_before_are_kept(tmp_path: Path) -> None:
         *({"psnr"}, {"loss"}, {"psnr"}, {"masks"}, {"loss"})
     ]
     assert (rows[2]["psnr"], rows[3]["masks"]) == ("1.0", "2.0")
+
+
+def test_rows_of_before_the_checkpoint_stay_though_a_new_one_is_of_their_step(
+    tmp_path: Path,
+) -> None:
+    """A finished run that is started again validates its result again."""
+    logged(tmp_path, 0, 9, 9)
+    resumed = CurveLogger(tmp_path, "last.ckpt")
+    resumed.certain = 2
+    resumed.log_metrics({"loss": 7.0}, 9)
+    assert [row["loss"] for row in rows_of(tmp_path)] == ["0.0", "2.25", "7.0"]
+    assert resumed.rows == 3
+
+
+def test_a_kill_while_a_new_column_is_written_loses_no_row(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    logger = CurveLogger(tmp_path)
+    logger.log_metrics({"loss": 1.0}, 0)
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(csv.DictWriter, "writerows", killed)
+    with pytest.raises(KeyboardInterrupt):
+        logger.log_metrics({"psnr": 1.0}, 1)
+    assert rows_of(tmp_path) == [{"loss": "1.0", "step": "0"}]
+    with pytest.raises(KeyboardInterrupt):
+        logged(tmp_path, 1, continues="last.ckpt")
+    assert rows_of(tmp_path) == [{"loss": "1.0", "step": "0"}]
 
 
 def test_nothing_is_lost_before_the_first_row_of_the_run_that_goes_on(tmp_path: Path) -> None:

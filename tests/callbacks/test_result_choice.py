@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from callbacks.loggers import CurveLogger, read_curves
 from callbacks.result_choice import Candidate, ResultChoice, _Bisection
 from callbacks.weight_export import WeightExport
 from desra.errors import InputError
@@ -127,6 +128,32 @@ def test_a_resumed_run_chooses_the_same(root: Path, tmp_path: Path, saved_after:
     assert again.candidates == choice.candidates
     assert again.best == choice.best
     assert torch.equal(resumed.result.amount, module.result.amount)
+
+
+@pytest.mark.parametrize("saved_after", [3, 4, 6])
+def test_curves_of_a_run_stopped_in_a_validation_have_its_row(
+    root: Path, tmp_path: Path, saved_after: int
+) -> None:
+    path = tmp_path / "saved.ckpt"
+
+    def rows(folder: Path, upto: int | None = None, **options: Any) -> list[dict[str, str]]:
+        logger = CurveLogger(folder, options.get("ckpt_path"))
+        found = [validation(choice=ResultChoice(probes=2)), SaveAt(saved_after, path)]
+        trainer = make_trainer(6, found, val_check_interval=2, logger=logger, log_every_n_steps=1)
+        trainer.fit(make_module(learning_rate=0.042), make_data(root, epoch_steps=2), **options)
+        if options and saved_after == 6:
+            for callback in found:
+                callback.on_train_end(trainer, trainer.lightning_module)
+        return read_curves(folder / "metrics.csv")
+
+    whole = rows(tmp_path / "whole")
+    stopped = tmp_path / "stopped"
+    stopped.mkdir()
+    lines = (tmp_path / "whole" / "metrics.csv").read_text().splitlines(keepends=True)
+    place = [row["step"] for row in whole].index("4") if saved_after < 6 else len(whole) - 3
+    (stopped / "metrics.csv").write_text("".join(lines[: place + 1]))
+    assert sum("removal_rate" in row for row in whole) == 3
+    assert rows(stopped, ckpt_path=path) == whole
 
 
 def test_patience_ends_a_run_that_gets_no_better(root: Path) -> None:

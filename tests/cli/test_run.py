@@ -14,6 +14,7 @@ import torch
 from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import InstantiationException
+from lightning import LightningModule, Trainer
 from omegaconf import OmegaConf
 from omegaconf.errors import MissingMandatoryValue
 
@@ -227,3 +228,28 @@ def test_typing_errors_are_one_line_with_the_nearest_names(override, message):
     line = failures.hydra_message(error, ROOT / "conf", [override])
     assert message in line
     assert "\n" not in line
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("stage", ["validate", "predict"])
+def test_a_signal_ends_what_lightning_runs_after_the_image_and_with_its_number(
+    number, stage, capsys
+):
+    seen = []
+
+    class Task(LightningModule):
+        def predict_step(self, batch, place):
+            seen.append(place)
+            os.kill(os.getpid(), number)
+
+        validation_step = predict_step
+
+    quiet = dict.fromkeys(("enable_progress_bar", "enable_model_summary", "logger"), False)
+    before = signal.getsignal(number)
+    data = torch.utils.data.DataLoader(torch.zeros(9, 1))
+    with pytest.raises(SystemExit) as ended, failures.stoppable():
+        getattr(Trainer(accelerator="cpu", **quiet), stage)(Task(), data)
+    assert ended.value.code == 128 + number
+    assert seen == [0]
+    assert f"signal {number:d}: stopped; start again" in capsys.readouterr().err
+    assert signal.getsignal(number) == before
