@@ -177,6 +177,7 @@ class GroundTruthTask:
             for place, name in enumerate((ORIGINAL, *order))
         ]
         labels = self._labels_of(work)
+        states = [action.state for action in self.journal.actions(work)]
         return {
             "id": item.id,
             "repeat": repeat,
@@ -186,7 +187,8 @@ class GroundTruthTask:
             "height": max(height for height, _ in sizes),
             "layers": layers,
             "labels": [labels.get(version) for version in order],
-            "undo": sum(action.state == "done" for action in self.journal.actions(work)),
+            "undo": states.count("done"),
+            "redo": states.count("undone"),
             "version": work.version,
             "status": work.status,
         }

@@ -36,6 +36,7 @@ function panesBuilt() {
   parts.done.disabled = left > 0;
   parts.left.textContent = left ? `${left} to label` : "All labelled";
   parts.undo.disabled = !work.undo;
+  parts.redo.disabled = !work.redo;
 }
 
 function choose(place) {
@@ -49,19 +50,21 @@ function label(name) {
   work.labels[chosen - 1] = name;
   work.version += 1;
   work.undo += 1;
+  work.redo = 0;
   save(work, `${workPath(work)}/label`, { version: work.version, view: work.view, place: chosen, label: name });
   const next = work.labels.findIndex((said) => !said) + 1;
   choose(next > 0 ? next : chosen);
 }
 
 function turn(direction) {
-  if (direction === "undo" && !work.undo) { toast("Nothing to undo"); return; }
+  if (!work?.[direction]) { toast(`Nothing to ${direction}`); return; }
   work.version += 1;
+  work[direction] -= 1;
+  work[direction === "undo" ? "redo" : "undo"] += 1;
   save(work, `${workPath(work)}/${direction}`, { version: work.version });
   if (direction === "undo" && work.said.length) {
     const [place, before] = work.said.pop();
     work.labels[place - 1] = before;
-    work.undo -= 1;
     choose(place);
   } else openItem(work);
 }
@@ -177,12 +180,12 @@ function build() {
     zoom: make("output", { class: "zoom", "aria-label": "Zoom" }),
     saved: make("span", { class: "saved", role: "status", text: "Saved" }),
     left: make("span", { class: "position", role: "status" }), count: make("b", { text: "0" }),
-    undo: tool("undo", "Undo (Ctrl+Z)", () => turn("undo")),
+    undo: tool("undo", "Undo (Ctrl+Z)", () => turn("undo")), redo: tool("redo", "Redo (Ctrl+Y)", () => turn("redo")),
     pixelButton: tool("pixels", "Pixels: when large (x)", nextPixels),
     done: make("button", { class: "primary", onclick: () => finish("done") }, "Done, next ", make("kbd", { text: "Enter" })),
   });
   byId("bar").append(make("div", { class: "what" }, make("h1", { text: "Is it better than the original?" }), parts.left), make("span", { class: "spring" }),
-    parts.undo, tool("redo", "Redo (Ctrl+Y)", () => work && turn("redo")), parts.pixelButton, make("span", { class: "divider" }),
+    parts.undo, parts.redo, parts.pixelButton, make("span", { class: "divider" }),
     make("div", { class: "ends inline" }, make("button", { onclick: back }, "Back"), make("button", { onclick: () => finish("skipped") }, "Skip"), parts.done));
   byId("middle").classList.add("alone");
   byId("middle").append(make("div", { class: "area" }, parts.panes, parts.minimap, parts.message));

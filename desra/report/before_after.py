@@ -52,14 +52,17 @@ _PAGE_COLUMNS = (
         "artifact_share_after", "after", "share", "pixels in artifacts of the finetuned image"
     ),
     report.Column(
-        "removed", "regions removed", "integer", "of the regions before, those no longer detected"
+        "regions_before", "regions before", "integer", "detected in GAN-SR, outlined as Before"
     ),
     report.Column(
         "removable",
-        "regions before",
+        "regions counted",
         "integer",
-        "regions detected in GAN-SR; in a labelled image, those of them that are labelled: the "
-        "rate counts these, whatever else is outlined",
+        "by the removal rate: those before; in a labelled image the labelled ones, of which half "
+        "was detected",
+    ),
+    report.Column(
+        "removed", "regions removed", "integer", "of the counted ones, those no longer detected"
     ),
     report.Column("added", "regions added", "integer", "regions where nothing was detected before"),
     report.Column(
@@ -167,10 +170,14 @@ def _counts(name: str, rows: Sequence[Mapping[str, Any]]) -> str:
     """What a rate was counted over."""
     done = [row for row in rows if row.get("removable") is not None]
     if name == "removal_rate":
-        return f" ({sum(row['removed'] for row in done)} of {sum(r['removable'] for r in done)})"
-    if name == "addition_rate":
+        part, whole, what = "removed", "removable", "regions"
+    elif name == "pixel_removal_rate":
+        part, whole, what = "pixels_removed", "pixels_before", "pixels"
+    elif name == "addition_rate":
         return f" ({sum(row['added'] > 0 for row in done)} of {len(done)} images)"
-    return ""
+    else:
+        return ""
+    return f" ({sum(row[part] for row in done):,} of {sum(row[whole] for row in done):,} {what})"
 
 
 def removal(row: Mapping[str, Any]) -> float | None:

@@ -35,6 +35,8 @@ SHORT = (
     *("data.val_share=0.34", "callbacks.artifact_validation.lpips=null"),
 )
 """A run of seconds: pixel losses alone, two steps."""
+TURNS = "return ['Undo', 'Redo'].map(n => !document.querySelector(`[title^=${n}]`).disabled)"
+"""Whether there is something to undo, and to do again."""
 FETCHED = (
     "new Set(performance.getEntriesByType('resource').map(e => e.name)"
     ".filter(name => name.includes('/gan_sr?'))).size"
@@ -253,7 +255,18 @@ def test_ground_truths_by_keys(page, tmp_path):
         page.open(server.url)
         page.enter("anna")
         page.wait("document.querySelectorAll('.pane').length === 3")
-        page.keys("1", "3", Keys.ENTER)
+        assert page.run(TURNS) == [False, False]
+        page.keys("1")
+        assert page.run(TURNS) == [True, False]
+        page.chord(Keys.CONTROL, "z")
+        page.saved()
+        page.open(server.url)
+        page.wait("document.querySelectorAll('.pane').length === 3")
+        assert page.run(TURNS) == [False, True]
+        page.chord(Keys.CONTROL, "y")
+        page.wait("document.querySelectorAll('[aria-checked=true]').length === 1")
+        assert page.run(TURNS) == [True, False]
+        page.keys("3", Keys.ENTER)
         page.saved()
         page.wait("document.querySelectorAll('[aria-checked=true]').length === 0")
         text = (tmp_path / "sets/labels/anna/s0.json").read_text()
