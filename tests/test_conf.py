@@ -198,6 +198,8 @@ def overrides_of(run: str, files: Path) -> list[str]:
         given.append(f"generator_weights={files}/g.pth")
     if config.discriminator_weights is not None:
         given.append(f"discriminator_weights={files}/d.pth")
+    elif config.model.discriminator is not None and config.model.get("discriminator_warmup"):
+        given += ["model.discriminator_warmup=1", "model.discriminator.features=4"]
     if config.model.perceptual is not None:
         given.append("model.perceptual=null")
     if "trainer=" not in run:

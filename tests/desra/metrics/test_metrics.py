@@ -256,6 +256,7 @@ RANK_PROGRAM = """
             rate.update(before, after, labels)
     scores = metrics[0].compute() | {str(i): metrics[i].compute() for i in (1, 2)}
     print(json.dumps({name: float(value) for name, value in scores.items()}))
+    distributed.destroy_process_group()  # else gloo's threads may be running when Python ends
 """
 
 
