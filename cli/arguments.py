@@ -49,7 +49,7 @@ def unusable_path(arguments: Sequence[str]) -> str | None:
         if sayable(argument) != argument:
             return f"{sayable(argument)}: not UTF-8; rename the file or folder"
         match = _OVERRIDE.fullmatch(argument)
-        if match and "${" in match[2] and os.path.lexists(match[2]):
+        if match and "${" in match[2] and _is_there(match[2]):
             return f"{argument}: ${{ in a path means a setting; rename it, or make a link to it"
     return None
 
@@ -65,16 +65,34 @@ def _quoted(argument: str, sweeping: bool) -> str:
     if match is None or not is_path_setting(match[1].lstrip("+").partition("@")[0]):
         return argument
     name, value = match.groups()
-    if value in _NOT_PATHS or _is_quoted(value):
+    if value in _NOT_PATHS:
         return argument
-    if os.path.lexists(value):
+    if _is_there(value):
         return f"{name}={_in_quotes(value)}"
-    if sweeping and _FUNCTIONS.match(value):
+    if _is_quoted(value) or (sweeping and _FUNCTIONS.match(value)):
         return argument
-    if value[0] == "[" and value[-1] == "]":
-        return f"{name}=[{','.join(map(_element, value[1:-1].split(',')))}]"
-    parts = value.split(",") if sweeping else [value]
+    if value[0] == "[" and value[-1] == "]" and not name.endswith("dir"):
+        return f"{name}=[{','.join(map(_element, _parts(value[1:-1])))}]"
+    parts = _parts(value) if sweeping else [value]
     return f"{name}={','.join(map(_element, parts))}"
+
+
+def _parts(value: str) -> list[str]:
+    """What stands between commas, those aside that belong to the name of a file that is there."""
+    pieces, parts = value.split(","), []
+    while pieces:
+        ends = range(len(pieces), 1, -1)
+        end = next((end for end in ends if _is_there(",".join(pieces[:end]))), 1)
+        parts.append(",".join(pieces[:end]))
+        del pieces[:end]
+    return parts
+
+
+def _is_there(path: str) -> bool:
+    try:
+        return os.path.lexists(path)
+    except ValueError:  # a null byte
+        return False
 
 
 def _is_quoted(value: str) -> bool:
@@ -84,7 +102,7 @@ def _is_quoted(value: str) -> bool:
 def _element(value: str) -> str:
     if value.strip() in _NOT_PATHS or _is_quoted(value.strip()):
         return value
-    return _in_quotes(value if os.path.lexists(value) else os.path.expanduser(value))
+    return _in_quotes(value if _is_there(value) else os.path.expanduser(value))
 
 
 def _in_quotes(value: str) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -77,7 +76,7 @@ def _check_place(name: str, value: Any) -> None:
     if not isinstance(value, str):
         return
     last = name.rpartition(".")[2]
-    there = os.path.lexists(Path(value).expanduser())
+    there = os.path.lexists(os.path.expanduser(value))
     if (last == "input" or last.endswith("root")) and not there:
         what = "an image or a folder of images" if last != "root" else f"{name}=DIR"
         raise InputError(f"{value}: no such file or folder; give {what}")

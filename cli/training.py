@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -95,7 +96,7 @@ def _read_weights(config: DictConfig) -> None:
     """
     for name in ("generator_weights", "discriminator_weights"):
         weights = config.get(name)
-        if weights and Path(weights).expanduser().exists():
+        if weights and os.path.exists(os.path.expanduser(weights)):
             read_checkpoint(resolve_weights(weights))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -22,7 +23,10 @@ from datamodules.cache import ImageCache, Size
 from datamodules.mask_store import Mask, MaskStore
 from datamodules.problems import collect, raise_all, some
 from desra.errors import InputError
+from desra.masks import doubt
 from desra.rim import read_mask_of
+
+log = logging.getLogger(__name__)
 
 MaskSource = Literal["detected", "labelled"]
 _MASK_ROLES: dict[MaskSource, str] = {"detected": "mask", "labelled": "gt_mask"}
@@ -85,6 +89,9 @@ def find_sides(
         for tuples in (train, val)
     ]
     raise_all(problems, root)
+    for masks in (sides[0].masks, sides[0].labels):
+        if masks and (said := doubt(_marked(masks))):
+            log.warning("%s: %s", root, said)
     source = sides[0].masks if mask_source == "detected" else sides[0].labels
     sides[0].masks = MaskStore(
         {
@@ -181,5 +188,9 @@ def _count(masks: MaskStore) -> str:
 
 
 def _share(masks: MaskStore) -> str:
+    return f"{_marked(masks):.2%}" if masks else ""
+
+
+def _marked(masks: MaskStore) -> float:
     pixels = sum(math.prod(mask.shape) for mask in masks.values())
-    return f"{sum(mask.area for mask in masks.values()) / pixels:.2%}" if pixels else ""
+    return sum(mask.area for mask in masks.values()) / pixels

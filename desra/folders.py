@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import functools
+import logging
 import os
 import stat
 from collections.abc import Iterator
 from pathlib import Path
+
+log = logging.getLogger(__name__)
 
 
 def files_below(root: str | Path) -> Iterator[Path]:
@@ -13,7 +17,8 @@ def files_below(root: str | Path) -> Iterator[Path]:
 
     A folder that can be reached by several ways, as through a link to it or to a folder around it,
     is entered once: by its own name if that lies below ``root``, else by the first link to it. What
-    cannot be looked at, and what is neither file nor folder (pipes, devices), is passed over.
+    is neither file nor folder (pipes, devices) is passed over; a folder that cannot be read and a
+    link that leads nowhere, too, which the log says once.
     """
     entered: set[tuple[int, int]] = set()
     links = [Path(root)]
@@ -34,7 +39,8 @@ def _walk(root: Path, entered: set[tuple[int, int]], links: list[Path]) -> Itera
                 continue
             entered.add((status.st_dev, status.st_ino))
             entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
-        except OSError:
+        except OSError as error:
+            _say_left_out(folder, error.strerror)
             continue
         folders: list[Path] = []
         for entry in entries:
@@ -44,10 +50,21 @@ def _walk(root: Path, entered: set[tuple[int, int]], links: list[Path]) -> Itera
             try:
                 mode = entry.stat().st_mode
                 linked = entry.is_symlink()
-            except OSError:  # a link that leads nowhere
+            except OSError as error:
+                _say_left_out(
+                    path, "a link that leads nowhere" if entry.is_symlink() else error.strerror
+                )
                 continue
             if stat.S_ISREG(mode):
                 yield path
             elif stat.S_ISDIR(mode):
                 (links if linked else folders).append(path)
         waiting += reversed(folders)
+
+
+@functools.lru_cache
+def _say_left_out(path: Path, reason: str | None) -> None:
+    if not int(os.environ.get("LOCAL_RANK", 0)):
+        log.warning(
+            "%s: left out: %s", os.fsencode(path).decode("utf-8", "backslashreplace"), reason
+        )

@@ -33,6 +33,7 @@ FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "DIB", "GIF", "AVIF", "JPEG2000
 """What Pillow is let decode. Its other decoders are many, and one starts another program."""
 
 _FAR_OUTSIDE = 1.0  # of [0, 1]; networks overshoot by less
+_BELOW = -0.25, 0.05  # and of few pixels by that much; of an image in [-1, 1] many are lower
 
 _ALWAYS_READ = 2**24  # pixels: so large may a picture of one colour be in any number of bytes
 
@@ -342,8 +343,8 @@ def quantize(images: torch.Tensor) -> torch.Tensor:
     Detection sees 8-bit images only, so that a mask made in memory equals one made from files.
 
     Raises:
-        InputError: NaN or infinity in the image, or values far outside of the range, as of an image
-            in [0, 255].
+        InputError: another type; NaN or infinity in the image; or values far outside of the range,
+            as of an image in [0, 255] or [-1, 1].
 
     Example:
         >>> quantize(torch.tensor([-0.1, 0.5, 1.2]))
@@ -351,15 +352,30 @@ def quantize(images: torch.Tensor) -> torch.Tensor:
     """
     if images.dtype == torch.uint8:
         return images
-    if images.numel():
-        least, most = (value.item() for value in torch.aminmax(images.float()))
-        if not math.isfinite(least) or not math.isfinite(most):
-            raise InputError("image with NaN or infinite values; upscale it again in float32")
-        if least < -_FAR_OUTSIDE or most > 1 + _FAR_OUTSIDE:
-            raise InputError(
-                f"image with values from {least:g} to {most:g}; give floats in [0, 1], or uint8"
-            )
+    check_range(images)
     return images.float().clamp(0, 1).mul(255).round().to(torch.uint8)
+
+
+def check_range(images: torch.Tensor) -> None:
+    """Raise InputError where an image is not of floats in [0, 1], a network's overshoot aside.
+
+    Example:
+        >>> check_range(torch.tensor([-0.1, 0.5, 1.2]))
+    """
+    if not images.is_floating_point():
+        kind = str(images.dtype).removeprefix("torch.")
+        raise InputError(f"an image of type {kind}; give floats in [0, 1], or uint8")
+    if not images.numel():
+        return
+    least, most = (value.item() for value in torch.aminmax(images.float()))
+    if not math.isfinite(least) or not math.isfinite(most):
+        raise InputError("image with NaN or infinite values; upscale it again in float32")
+    level, share = _BELOW
+    far = least < -_FAR_OUTSIDE or most > 1 + _FAR_OUTSIDE
+    if far or (least < 2 * level and (images < level).float().mean().item() > share):
+        raise InputError(
+            f"image with values from {least:g} to {most:g}; give floats in [0, 1], or uint8"
+        )
 
 
 def to_uint8(image: torch.Tensor) -> NDArray[np.uint8]:

@@ -203,10 +203,11 @@ def _size(record: Mapping[str, Any]) -> tuple[int, int]:
     noted = record.get("imageWidth"), record.get("imageHeight")
     if noted == (None, None) and record.get("imageData"):
         return _decode(record["imageData"], "imageData").size
-    if not all(isinstance(side, int) and 0 < side < 2**31 for side in noted):
+    whole = [int(side) if isinstance(side, float) and side.is_integer() else side for side in noted]
+    if not all(isinstance(side, int) and 0 < side < 2**31 for side in whole):
         shown = " and ".join(str(side)[:20] for side in noted)
         raise ValueError(f"imageWidth and imageHeight are {shown}")
-    return noted  # type: ignore[return-value]
+    return whole[0], whole[1]  # type: ignore[return-value]
 
 
 def _decode(data: Any, what: str) -> PILImage.Image:

@@ -9,11 +9,11 @@ A mask is black where nothing is wrong. These are read:
   exports them;
 - **paint on a transparent layer**: one colour, of which the alpha channel tells where it is;
 - **grey levels around two**, as JPEG and smoothed outlines leave them, bright or dim: cut at half
-  of the brightest level;
+  of the brightest level; and likewise **one colour on black**, red paint for example;
 - **probabilities**, that reach above half of the range: cut at half of the range.
 
 Anything else is refused with the levels that it has: pictures, several classes in grey levels that
-are no numbers, several colours.
+are no numbers, several colours, and index maps whose palette shows nothing of them.
 """
 
 from __future__ import annotations
@@ -22,17 +22,21 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image as PILImage
 
 from desra.errors import InputError
-from desra.images import MAX_PIXELS, Picture, read_image
+from desra.images import FORMATS, MAX_PIXELS, Picture, read_image
 
 LARGEST_INDEX = 31
 """Of a class in an index map; grey levels above it are no index."""
 
 _DIM = 0.9  # of the range: a brightest level below it is a dim mask, or a low probability
 _MIDDLE = 0.4  # of the pixels may lie between the two levels; of a picture more do
+_MOST_MARKED = 0.5  # of all pixels of a set; artifacts are a few percent
 _FEW_LEVELS = 8  # as classes have; JPEG and smoothing make more
-_LOSSY_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif")
+_JPEG = b"\xff\xd8"  # what one begins with, whatever it is called
+_TINT = 48  # of 255: by so much a pixel may miss the line from black to the colour of the paint
+_BLEEDING = 0.02  # of the pixels may do so: JPEG stores colours at half of the size
 _FIX = (
     "give a mask in black (0) and white (255), or LabelMe's JSON beside it (saved with no shape "
     "where nothing is wrong)"
@@ -55,10 +59,39 @@ def read_mask_image(path: str | Path, max_pixels: int = MAX_PIXELS) -> NDArray[n
     """
     path = Path(path)
     picture = read_image(path, max_pixels)
+    with open(path, "rb") as file:
+        lossless = file.read(2) != _JPEG
     try:
-        return mask_of(picture, lossless=path.suffix.lower() not in _LOSSY_SUFFIXES)
+        mask = mask_of(picture, lossless)
+        if not mask.any():
+            _refuse_unseen_indices(path)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
+    return mask
+
+
+def _refuse_unseen_indices(path: Path) -> None:
+    """Raise InputError where all is black because the palette gives every class that colour."""
+    with PILImage.open(path, formats=FORMATS) as image:
+        if image.mode != "P":
+            return
+        levels, counts = np.unique(np.asarray(image), return_counts=True)
+    if len(levels) > 1:
+        raise _refusal("an index map whose palette has one colour for all", levels, counts)
+
+
+def doubt(share: float) -> str | None:
+    """What to say of masks that mark this share of all pixels; None where it is plausible.
+
+    >>> doubt(0.2)
+    >>> doubt(0.95)
+    'masks mark 95.0% of all pixels; artifacts are white in a mask: are these inverted?'
+    """
+    if share <= _MOST_MARKED:
+        return None
+    return (
+        f"masks mark {share:.1%} of all pixels; artifacts are white in a mask: are these inverted?"
+    )
 
 
 def mask_of(picture: Picture, lossless: bool = True) -> NDArray[np.bool_]:
@@ -98,6 +131,8 @@ def _opaque(pixels: NDArray, top: int, lossless: bool) -> NDArray[np.bool_]:
     if _is_flat(pixels[marked]):
         return marked
     indices = _voc_indices(pixels) if pixels.dtype == np.uint8 else None
+    if indices is None and (paint := _strength_of_one_colour(pixels, top)) is not None:
+        return _grey(paint, top, lossless)
     if indices is None:
         colours = np.unique(pixels.reshape(-1, pixels.shape[2]), axis=0)
         raise InputError(f"a picture in colour, not a mask ({len(colours)} colours); {_FIX}")
@@ -146,6 +181,15 @@ def _has_flat_middle(plane: NDArray, darkest: float, highest: int) -> bool:
         & (inner == plane[1:-1, 2:])
     )
     return int(flat.sum()) > max(16, 0.02 * int((plane > darkest).sum()))
+
+
+def _strength_of_one_colour(pixels: NDArray, top: int) -> NDArray | None:
+    """How strong the one colour is that is painted on black; None where there are several."""
+    strength = pixels.max(axis=-1)
+    colour = pixels[np.unravel_index(strength.argmax(), strength.shape)].astype(np.float32)
+    line = strength[..., None] * (colour / colour.max())
+    beside = np.abs(pixels - line).max(axis=-1) > _TINT * (top / 255)
+    return None if beside.mean() > _BLEEDING else np.ascontiguousarray(strength)
 
 
 def _voc_indices(pixels: NDArray[np.uint8]) -> NDArray[np.uint8] | None:

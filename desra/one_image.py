@@ -12,6 +12,27 @@ from torch import Tensor
 from desra.errors import InputError
 
 Image = Tensor | NDArray[Any]
+"""An array stands for whatever NumPy takes for one without a copy, such as an image of Pillow."""
+
+
+def as_array(image: Any) -> Any:
+    """A tensor as it is, and what has pixels as an array.
+
+    Raises:
+        InputError: neither: a path, a list, None.
+
+    Example:
+        >>> from PIL import Image
+        >>> as_array(Image.new("RGB", (5, 4))).shape
+        (4, 5, 3)
+    """
+    if isinstance(image, Tensor):
+        return image
+    if not hasattr(image, "__array_interface__"):
+        raise InputError(
+            f"a {type(image).__name__} is no image; give an array, a tensor or an image of Pillow"
+        )
+    return np.asarray(image)
 
 
 def as_batch(image: Image) -> Tensor:
@@ -28,10 +49,11 @@ def as_batch(image: Image) -> Tensor:
         >>> as_batch(np.zeros((4, 5, 3), np.uint8)).shape
         torch.Size([1, 3, 4, 5])
     """
-    array = isinstance(image, np.ndarray)
-    tensor = torch.from_numpy(np.ascontiguousarray(image)) if array else image
-    if not isinstance(tensor, Tensor) or tensor.ndim not in (3, 4):
-        shape = tuple(getattr(tensor, "shape", ()))
+    pixels = as_array(image)
+    array = isinstance(pixels, np.ndarray)
+    tensor: Tensor = torch.tensor(np.ascontiguousarray(pixels)) if array else pixels
+    if tensor.ndim not in (3, 4):
+        shape = tuple(tensor.shape)
         raise InputError(f"an image of shape {shape}; give (3, H, W), (H, W, 3) or a batch of them")
     first, last = tensor.shape[-3] == 3, tensor.shape[-1] == 3
     if not first and not last:
@@ -65,7 +87,9 @@ def detect(mse_sr: Image, gan_sr: Image, labels: Image | None = None, **settings
     """
     from desra.detectors import ArtifactDetector
 
-    planes = None if labels is None else torch.as_tensor(labels)[(None,) * (4 - labels.ndim)]
+    gan_sr = as_array(gan_sr)
+    planes = None if labels is None else torch.as_tensor(as_array(labels))
+    planes = None if planes is None else planes[(None,) * (4 - planes.ndim)]
     mask = ArtifactDetector(**settings)(mse_sr, gan_sr, planes).mask[:, 0]
     mask = mask if gan_sr.ndim == 4 else mask[0]
     return mask.cpu().numpy() if isinstance(gan_sr, np.ndarray) else mask

@@ -5,7 +5,7 @@ detector is also asked whether it finds those that are seen, and which kinds it 
 
 A file of them names each region by any one of its pixels, so that it stays true when masks are
 written anew. CSV with a column ``score`` or ``kind`` or both; other columns are passed over, an
-empty score or kind says nothing::
+empty score or kind says nothing. Semicolons and tabs are read, too, with commas in numbers::
 
     image,x,y,score,kind
     sub/0001,120,64,0.82,stripes
@@ -142,10 +142,18 @@ def read_regions(
 
 
 def _csv_records(path: Path, text: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    reader = csv.DictReader(io.StringIO(text, newline=""), restval="")
+    header = text.partition("\n")[0]
+    delimiter = max(",;\t", key=header.count)
+    # strict: a quotation mark that is never closed would swallow all rows after it
+    reader = csv.DictReader(
+        io.StringIO(text, newline=""), restval="", delimiter=delimiter, strict=True
+    )
     try:
-        _require(f"{path}, line 1", reader.fieldnames or ())
+        reader.fieldnames = [name.strip().lower() for name in reader.fieldnames or ()]
+        _require(f"{path}, line 1", reader.fieldnames)
         for record in reader:
+            if delimiter != "," and isinstance(record.get("score"), str):
+                record["score"] = record["score"].replace(",", ".")
             yield f"{path}, line {reader.line_num}", record
     except csv.Error as error:
         raise InputError(f"{path}, line {reader.line_num}: damaged CSV ({error})") from error

@@ -13,6 +13,7 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 from PIL import Image as PILImage
+from PIL import UnidentifiedImageError
 from tifffile import COMPRESSION, EXTRASAMPLE, PHOTOMETRIC, SAMPLEFORMAT
 
 from desra.errors import InputError
@@ -72,6 +73,8 @@ def read_deep_tiff(
         page = file.pages.first
         assert isinstance(page, tifffile.TiffPage)
         if page.bitspersample <= 8:
+            if page.sampleformat in _KINDS:  # signed: none of Pillow's
+                _refuse_others(path, page)
             return None
         check_size(page.imagelength, page.imagewidth)
         _refuse_others(path, page)
@@ -118,8 +121,8 @@ def _decode(path: Path, page: tifffile.TiffPage, data: bytes) -> NDArray[np.uint
     _check_whole(page, len(data))
     try:
         pixels = page.asarray(maxworkers=1)
-    except ValueError as error:
-        if "imagecodecs" not in str(error):
+    except (ValueError, ImportError) as error:
+        if isinstance(error, ValueError) and "imagecodecs" not in str(error):
             raise
         pixels = _decode_contiguous(path, page, data)  # LZW and others: libtiff knows them
     if page.planarconfig == 2 and channels > 1:
@@ -138,17 +141,23 @@ def _check_whole(page: tifffile.TiffPage, size: int) -> None:
 
 
 def _decode_contiguous(path: Path, page: tifffile.TiffPage, data: bytes) -> NDArray[np.uint16]:
-    if page.planarconfig == 2 and page.samplesperpixel > 1:
-        name = getattr(page.compression, "name", page.compression)
-        raise InputError(
-            f"{path}: a TIFF of separate channel planes compressed by {name}, which is not read; "
-            "save it uncompressed, or as PNG"
-        )
-    with PILImage.open(io.BytesIO(data), formats=("TIFF",)) as image:
+    name = getattr(page.compression, "name", page.compression)
+    planes = page.planarconfig == 2 and page.samplesperpixel > 1
+    kind = f"separate channel planes compressed by {name}" if planes else f"{name} compression"
+    unread = InputError(
+        f"{path}: a TIFF of {kind}, which is not read; save it uncompressed, or as PNG"
+    )
+    if planes:
+        raise unread
+    try:
+        image = PILImage.open(io.BytesIO(data), formats=("TIFF",))
+    except UnidentifiedImageError as error:
+        raise unread from error
+    with image:
         image.load()  # finds damage, which OpenCV paints black
     pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     if pixels is None or pixels.dtype != np.uint16:
-        raise ValueError("16-bit data that is not decoded")
+        raise unread
     order = {3: [2, 1, 0], 4: [2, 1, 0, 3]}.get(page.samplesperpixel)
     return np.asarray(pixels if order is None else pixels[..., order], dtype=np.uint16)
 

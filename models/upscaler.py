@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from desra.errors import InputError
-from desra.images import to_tensor
+from desra.images import check_range, to_tensor
 from desra.memory import available_memory, is_out_of_memory, peak_on
+from desra.one_image import as_array
 from desra.resampling import resize_lanczos
 from desra.tile_planner import EXACT_OVERLAP, TilePlanner
 from desra.tiling import Grid, Patch, join_tiles, measure_reach, read_tile
@@ -31,7 +32,6 @@ Alpha = Literal["network", "lanczos"]
 
 LARGEST_BATCH = 8
 """Tiles that a GPU gets at once, if they fit; more gain nothing."""
-
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 _PROBE = 64  # side of the image that memory is measured on
 _SCRATCH = 1.5  # copies inside oneDNN's kernels, measured: 770 bytes where tensors have 512
@@ -161,17 +161,33 @@ class Upscaler(nn.Module):
         return digest.hexdigest()
 
     def __call__(self, lr: Any) -> Any:
-        """`upscale_image` for an array ``(h, w, C)``, `forward` for a tensor.
+        """Upscale an image as users have it, or a batch.
 
-        One image ``(3, h, w)``, as an array or a tensor, comes back as one image.
+        Args:
+            lr: an array or an image of Pillow, ``(h, w[, C])`` or ``(3, h, w)``, uint8, uint16 or
+                floats in [0, 1]; a tensor ``(3, h, w)``; or a batch.
+
+        Returns:
+            likewise; an array of integers for such, else float32 that is not clamped.
         """
+        lr = as_array(lr)
+        if lr.ndim not in (2, 3, 4) or 0 in lr.shape or (lr.ndim == 2 and isinstance(lr, Tensor)):
+            raise InputError(f"an image of shape {tuple(lr.shape)}; give (3, h, w) or (h, w, 3)")
         if isinstance(lr, Tensor):
+            lr = lr / 255 if lr.dtype == torch.uint8 else lr
             return super().__call__(lr) if lr.ndim == 4 else super().__call__(lr[None])[0]
-        if lr.ndim == 3 and lr.shape[0] == 3 != lr.shape[2]:
-            return self.upscale_image(lr.transpose(1, 2, 0)).transpose(2, 0, 1)
         if lr.ndim == 4:
             return np.stack([self(image) for image in lr])
-        return self.upscale_image(lr)
+        if lr.ndim == 2:
+            return self(lr[..., None])[..., 0]
+        first = lr.shape[0] == 3 != lr.shape[2]
+        pixels = lr.transpose(1, 2, 0) if first else lr
+        if lr.dtype in (np.uint8, np.uint16):
+            result = self.upscale_image(pixels)
+        else:
+            planes = torch.tensor(np.ascontiguousarray(pixels.transpose(2, 0, 1)))
+            result = super().__call__(planes[None])[0].permute(1, 2, 0).numpy()
+        return result.transpose(2, 0, 1) if first else result
 
     def forward(self, lr: Tensor) -> Tensor:
         """Upscale a batch.
@@ -252,6 +268,7 @@ class Upscaler(nn.Module):
         """
         if not torch.isfinite(images).all():
             raise InputError("the low-resolution image has NaN or infinite values")
+        check_range(images)
         images = images.expand(-1, 3, -1, -1)
         while True:
             height, width = images.shape[-2:]

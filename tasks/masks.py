@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -24,7 +25,7 @@ from desra.image_task import Result, Sample
 from desra.images import image_size, read_rgb
 from desra.labelme import read_label
 from desra.ledger import Row
-from desra.masks import read_mask_image
+from desra.masks import doubt, read_mask_image
 from desra.metrics import (
     BORDER,
     MIN_SHARE,
@@ -37,6 +38,8 @@ from desra.metrics import (
 from desra.regions import label_regions
 from desra.rim import clear_rim, full_size, inside
 from tasks.prominent_regions import REGION_TABLE, ProminenceEvaluation
+
+log = logging.getLogger(__name__)
 
 TITLE = "Detected against labelled artifacts"
 PICTURES = {"lr": "LR", "mse_sr": "MSE-SR", "gan_sr": "GAN-SR"}
@@ -206,6 +209,9 @@ class MaskEvaluation(LightningModule):
             "border": self.border,
             "min_share": self.min_share,
         }
+        marked = [float(row["artifact_share"]) for row in done]
+        if done and (said := doubt(sum(marked) / len(marked))):
+            log.warning("%s", said)
         columns: tuple[report.Column, ...] = PAGE_COLUMNS
         if self.prominence:
             self.summary |= self.prominence.summarise(done)

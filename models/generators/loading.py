@@ -205,6 +205,7 @@ def _build(
         known = ", ".join(architecture.OPTIONS) or "none"
         raise InputError(f"{name}: not an option of {architecture.__name__}; it has: {known}")
     try:
+        _refuse_integers(state)
         said = {
             name: convert(checkpoint.metadata[name])
             for name, convert in architecture.OPTIONS.items()
@@ -230,6 +231,14 @@ def _build(
         checkpoint.path.name, container, key_style(state.tensors)
     )
     return network.eval()
+
+
+def _refuse_integers(state: NamedState) -> None:
+    """Raise InputError for quantized weights: their numbers are no weights without their scales."""
+    for key, tensor in state.tensors.items():
+        if key.endswith(("weight", "bias")) and not tensor.is_floating_point():
+            kind = str(tensor.dtype).removeprefix("torch.")
+            raise InputError(f"{key} is of type {kind}; give weights in floating point")
 
 
 def sample_of_keys(states: list[NamedState], count: int = 4) -> str:

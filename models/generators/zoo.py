@@ -10,6 +10,7 @@ the checksum of the first download is kept and compared from then on.
 from __future__ import annotations
 
 import difflib
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -196,7 +197,7 @@ def resolve_weights(weights: str | Path) -> Path:
             ...
         desra.errors.InputError: no-such-weights: no such file, nor the name of released weights...
     """
-    path = Path(weights).expanduser()
+    path = Path(os.path.expanduser(weights))
     if path.is_file():
         return path
     if path.is_dir():

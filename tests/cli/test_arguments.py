@@ -36,6 +36,12 @@ PATHS = [
     "%s",
     "!x",
     "*",
+    "~no-such-user",
+    "'quoted'",
+    '"',
+    "a\nb",
+    " a ",
+    "[x",
 ]
 
 
@@ -45,8 +51,8 @@ def test_a_path_arrives_as_the_shell_has_passed_it(tmp_path, monkeypatch, path, 
     monkeypatch.chdir(tmp_path)
     if there:
         (tmp_path / path).mkdir()
-    elif path == "[x]":
-        return  # a list of one, where there is no such file
+    elif path in ("[x]", "'quoted'"):
+        return  # Hydra's own words for a list of one and for a quoted text
     quoted = quote_paths([f"input={path}", "weights=x.pth", f"output_dir={path}"])
     with initialize_config_dir(str(ROOT / "conf"), version_base=None):
         config = compose("upscale", overrides=quoted)
@@ -65,6 +71,9 @@ def test_home_lists_sweeps_and_what_is_no_path(monkeypatch, tmp_path):
     (tmp_path / "a,b").mkdir()
     assert quote_paths(["-m", "data.root=a,b"]) == ["-m", "data.root='a,b'"]
     assert quote_paths(["-m", "data.root=a,c(1)"]) == ["-m", "data.root='a','c(1)'"]
+    assert quote_paths(["-m", "data.root=x,a,b,c"]) == ["-m", "data.root='x','a,b','c'"]
+    assert quote_paths(["weights=[a,b,c]"]) == ["weights=['a,b','c']"]
+    assert quote_paths(["output_dir=[x]"]) == ["output_dir='[x]'"]
     parsed = OverridesParser.create().parse_override("data.root='a','c(1)'")
     assert parsed.is_sweep_override()
 

@@ -442,6 +442,15 @@ def test_masks_of_wrong_size_are_said_together(root, caplog):
     assert caplog.text.count("a mask of 30x30 for an image of") == 2
 
 
+def test_asks_whether_masks_are_inverted(root, caplog):
+    data_of(root)
+    assert "inverted" not in caplog.text
+    for path in (root / "DeSRA-Mask").glob("*.png"):
+        write_png(path, ~read_mask_image(path))
+    data_of(root)
+    assert "artifacts are white in a mask: are these inverted?" in caplog.text
+
+
 def test_says_what_it_found(root, capsys, caplog):
     (root / "MSE-SR/p0_s0.png").unlink()
     with caplog.at_level(logging.WARNING):

@@ -52,6 +52,25 @@ def test_formats_that_are_not_read_are_named_once(tmp_path, caplog):
     ]
 
 
+def test_what_cannot_be_looked_at_is_named_once(tmp_path, caplog, monkeypatch):
+    write_text(tmp_path / "a.png", "")
+    write_text(tmp_path / "closed" / "b.png", "")
+    (tmp_path / "c.png").symlink_to("missing.png")
+    scandir = os.scandir
+
+    def refused(folder):
+        if folder == tmp_path / "closed":
+            raise PermissionError(13, "Permission denied")
+        return scandir(folder)
+
+    monkeypatch.setattr(os, "scandir", refused)  # the tests may run as root, who reads everything
+    assert below(tmp_path) == below(tmp_path) == ["a.png"]
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{tmp_path / 'c.png'}: left out: a link that leads nowhere",
+        f"{tmp_path / 'closed'}: left out: Permission denied",
+    ]
+
+
 def test_a_name_that_is_not_utf_8_is_an_error_of_that_image(tmp_path):
     write_text(tmp_path / "ok.png", "")
     with open(os.fsencode(tmp_path) + b"/caf\xe9.png", "w"):

@@ -125,6 +125,10 @@ def test_size_of_old_files_is_that_of_the_picture_within(drawn):
     assert mask.shape == (12, 21)
 
 
+def test_size_in_numbers_that_are_whole(drawn):
+    assert drawn(imageHeight=12.0, imageWidth=21.0).shape == (12, 21)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

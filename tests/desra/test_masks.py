@@ -139,3 +139,24 @@ def test_small_numbers_in_jpeg_are_refused(tmp_path):
     (tmp_path / "a.jpg").write_bytes(file.getvalue())
     with pytest.raises(InputError, match=r"a\.jpg: not a mask"):
         read_mask_image(tmp_path / "a.jpg")
+
+
+@pytest.mark.parametrize("options", [{"quality": 90}, {"quality": 60, "subsampling": 2}])
+def test_paint_of_one_colour_that_jpeg_has_changed(tmp_path, options):
+    pixels = np.zeros((*TRUTH.shape, 3), np.uint8)
+    pixels[TRUTH] = (230, 20, 10)
+    Image.fromarray(pixels).save(tmp_path / "a.png", "JPEG", **options)  # whatever it is called
+    read = read_mask_image(tmp_path / "a.png")
+    assert (read & TRUTH).sum() / (read | TRUTH).sum() > 0.97
+    pixels[OTHER] = (20, 230, 10)
+    Image.fromarray(pixels).save(tmp_path / "two.jpg", **options)
+    with pytest.raises(InputError, match="in colour"):
+        read_mask_image(tmp_path / "two.jpg")
+
+
+def test_an_index_map_that_its_palette_hides(tmp_path):
+    image = Image.fromarray(TRUTH.astype(np.uint8)).convert("P")
+    image.putpalette([0] * 768)
+    image.save(tmp_path / "a.png")
+    with pytest.raises(InputError, match=r"a\.png: not a mask: an index map .* \(0: 76.6%, "):
+        read_mask_image(tmp_path / "a.png")

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import desra
 from desra.errors import InputError
@@ -38,9 +39,35 @@ def test_what_is_no_rgb_image_is_refused(shape):
         as_batch(np.zeros(shape, np.uint8))
 
 
-def test_floats_of_0_to_255_are_refused():
+@pytest.mark.parametrize(
+    "scaled",
+    [
+        lambda image: image.astype(np.float32),
+        lambda image: image / 127.5 - 1,
+        lambda image: image.astype(np.int64),
+        lambda image: image > 100,
+    ],
+)
+def test_other_ranges_and_types_are_refused(scaled):
     with pytest.raises(InputError, match=r"give floats in \[0, 1\]"):
-        detect(MSE_SR.astype(np.float32), GAN_SR.astype(np.float32))
+        detect(scaled(MSE_SR), scaled(GAN_SR))
+    upscaler = desra.Upscaler(SRVGGNetCompact(2, features=8, depth=2))
+    with pytest.raises(InputError, match=r"give floats in \[0, 1\]"):
+        upscaler(scaled(MSE_SR))
+
+
+@pytest.mark.parametrize("image", ["photo.png", None, [[0]]])
+def test_what_has_no_pixels_is_refused(image):
+    with pytest.raises(InputError, match="is no image"):
+        detect(image, image)
+    with pytest.raises(InputError, match="is no image"):
+        desra.Upscaler(SRVGGNetCompact(2, features=8, depth=2))(image)
+
+
+def test_images_of_pillow_are_images():
+    pair = [Image.fromarray(image) for image in (MSE_SR, GAN_SR)]
+    found = detect(*pair, min_area=100)
+    assert np.array_equal(found, detect(MSE_SR, GAN_SR, min_area=100))
 
 
 def test_upscaler_takes_a_file_and_an_image(tmp_path):
@@ -54,5 +81,11 @@ def test_upscaler_takes_a_file_and_an_image(tmp_path):
     tensor = torch.from_numpy(MSE_SR.transpose(2, 0, 1) / np.float32(255))
     levels = upscaler(tensor).clamp(0, 1).mul(255).round().numpy()
     assert np.abs(levels - big.transpose(2, 0, 1)).max() <= 1
+    as_floats = upscaler(MSE_SR / 255)
+    assert as_floats.dtype == np.float32
+    assert np.abs(as_floats.clip(0, 1) * 255 - big).max() <= 1
+    assert np.array_equal(upscaler(tensor), upscaler(torch.from_numpy(MSE_SR.transpose(2, 0, 1))))
+    assert np.array_equal(upscaler(Image.fromarray(MSE_SR)), big)
+    assert upscaler(MSE_SR[..., 0]).shape == (192, 240)
     with pytest.raises(AttributeError):
         _ = desra.nothing

@@ -43,8 +43,23 @@ def test_both_forms_say_the_same(tmp_path):
 
 
 @pytest.mark.parametrize(
+    "text",
+    [
+        "image;x;y;score\na;3;2;0,25\n",
+        "Image, X, Y, Score\na,3,2,.25\n",
+        "image\tx\ty\tscore\na\t3\t2\t0.25",
+    ],
+)
+def test_tables_as_spreadsheets_write_them(tmp_path, text):
+    (tmp_path / "s.csv").write_text(text)
+    (row,) = read_scores(tmp_path / "s.csv")["a"]
+    assert (row.x, row.y, row.score) == (3, 2, 0.25)
+
+
+@pytest.mark.parametrize(
     ("name", "text", "message"),
     [
+        ("s.csv", 'image,x,y,score\n"a,1,2,0.5\n', r"damaged CSV \(unexpected end of data"),
         ("s.csv", "image,x,score\na,1,1\n", r"line 1: no y; give image,x,y,score"),
         ("s.csv", "image,x,y,score\na,1,2,1.5\n", r"line 2: score is '1.5'; give the share"),
         ("s.csv", "image,x,y,score\na,1,2,nan\n", r"line 2: score is 'nan'"),

@@ -74,6 +74,7 @@ def test_lzw_is_read_by_libtiff(tmp_path, photometric):
         (GREY.astype(np.float32), {}, "floating point"),
         (GREY.astype(np.int16), {}, "signed numbers"),
         (GREY.astype(np.uint32), {}, "32 bits"),
+        (GREY.astype(np.int8), {}, "signed numbers"),
         (ALPHA, {"photometric": "separated"}, "SEPARATED"),
     ],
 )
@@ -82,6 +83,14 @@ def test_what_is_not_read_is_whole_and_said_to_be_of_its_kind(tmp_path, stored, 
     with pytest.raises(InputError, match=message) as raised:
         read_image(tmp_path / "a.tif")
     assert "damaged" not in str(raised.value)
+
+
+def test_a_compression_that_nobody_here_knows_is_named(tmp_path):
+    tifffile.imwrite(tmp_path / "a.tif", RGB, photometric="rgb", compression="zlib")
+    with tifffile.TiffFile(tmp_path / "a.tif", mode="r+b") as file:
+        file.pages.first.tags["Compression"].overwrite(34712)
+    with pytest.raises(InputError, match="a TIFF of JPEG2000 compression, which is not read"):
+        read_image(tmp_path / "a.tif")
 
 
 @pytest.mark.parametrize("planar", ["contig", "separate"])

@@ -169,6 +169,14 @@ def test_states_that_do_not_fit_are_an_error_of_one_line(tmp_path, name, key, ch
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize("dtype", [torch.int8, torch.complex64])
+def test_weights_that_are_no_real_numbers_are_refused(tmp_path, dtype):
+    state = {key: (9 * part).to(dtype) for key, part in NETWORKS["RRDBNet"].state_dict().items()}
+    torch.save(state, tmp_path / "quantized.pth")
+    with pytest.raises(InputError, match=r"quantized\.pth: conv_first.* give weights in floating"):
+        load_generator(tmp_path / "quantized.pth")
+
+
 def test_wrapped_networks_are_written_without_the_wrapper(tmp_path):
     network = NETWORKS["SRVGGNetCompact"]
     write_generator(tmp_path / "weights.pth", torch.nn.DataParallel(network))

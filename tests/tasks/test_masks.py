@@ -8,6 +8,7 @@ import pytest
 
 from desra.errors import InputError
 from desra.images import write_png
+from desra.masks import read_mask_image
 from tasks.masks import MaskEvaluation
 from tests.tasks.image_tasks import mask_pairs, run_task
 
@@ -55,6 +56,16 @@ def test_scores_of_the_set_and_of_each_image(tmp_path, masks, capsys):
     table = capsys.readouterr().out
     assert "0.5000  (1 of 2 detected regions)" in table
     assert "not done" not in table
+
+
+def test_asks_whether_masks_are_inverted(tmp_path, masks, caplog):
+    pred, gt = masks
+    evaluate(tmp_path / "out", pred, gt, page=False)
+    assert "inverted" not in caplog.text
+    for path in gt.rglob("*.png"):
+        write_png(path, ~read_mask_image(path))
+    evaluate(tmp_path / "again", pred, gt, page=False)
+    assert "artifacts are white in a mask: are these inverted?" in caplog.text
 
 
 def test_failed_images_are_counted_and_named(tmp_path, masks):
