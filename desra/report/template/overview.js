@@ -29,7 +29,10 @@ function fillHeader() {
         good.length ? shareText(flawed.length / good.length) : ""),
       figure(`Mean ${shareColumn.title}`, good.length ? shareText(mean) : "–", "", shareColumn.hint));
   }
-  figures.push(...page.summary.map(([name, value]) => figure(name, value)));
+  for (const [name, value] of page.summary) {
+    const [rate, counts] = value.split(/ (?=\()/);
+    figures.push(figure(name, rate, counts));
+  }
   const errors = figure("Errors", whole.format(failed.length));
   if (failed.length) {
     errors.classList.add("bad");
