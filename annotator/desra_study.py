@@ -20,6 +20,14 @@ from desra.errors import InputError
 from desra.files import find_images
 
 ROWS = "per_image.csv"
+_UNREADABLE = (
+    OSError,
+    OmegaConfBaseException,
+    YAMLError,
+    UnicodeDecodeError,
+    AttributeError,
+    TypeError,
+)
 
 
 def desra_study(run: str | Path, output_dir: str | Path, **settings: Any) -> StudyTask:
@@ -33,6 +41,8 @@ def desra_study(run: str | Path, output_dir: str | Path, **settings: Any) -> Stu
         output_dir: see `StudyTask`.
         settings: others of `StudyTask`.
 
+    Paths of the run's settings that are relative are so to the folder that it was started in.
+
     Raises:
         InputError: no finished run is there, or its images are gone.
     """
@@ -45,11 +55,15 @@ def desra_study(run: str | Path, output_dir: str | Path, **settings: Any) -> Stu
         raise InputError(f"{run}: no weights/*.safetensors; let the run end (ckpt_path=… goes on)")
     try:
         data = OmegaConf.load(config).data
-        base = Path(data.root, data.get("method") or "")
+        start = OmegaConf.load(config.with_name("hydra.yaml")).hydra.runtime.cwd
+        base = Path(start, data.get("val_root") or data.root, data.get("method") or "")
         names = {**FOLDER_NAMES, **(data.get("folder_names") or {})}
-    except (OmegaConfBaseException, YAMLError, UnicodeDecodeError, AttributeError) as error:
+    except _UNREADABLE as error:
         raise InputError(f"{config}: no data.root of an artifact set in it") from error
     folders = {role: base / names[role] for role in ("lr", "mse_sr", "gan_sr")}
+    for folder in folders.values():
+        if not folder.is_dir():
+            raise InputError(f"{folder}: gone, and {run} was trained on it; bring it back there")
     keys = _held_out(run)
     lr = folders["lr"]
     wanted = set(find_images(lr)) if keys is None else set(keys)

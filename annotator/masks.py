@@ -46,7 +46,8 @@ class MaskTask:
         detector: gives the distance that is shown, filled by, and that orders the queue.
         order: of the queue; see `annotator.queueing.queue_order`.
         images: a text file of keys, one a line: these, in this order.
-        others: folders of masks of other detectors, whose disagreement orders the queue.
+        others: folders of masks of other detectors, whose disagreement with ``DeSRA-Mask`` orders
+            the queue; none: that of the detector and SSIM.
         labels: see `MaskFiles`, as ``labelme``, ``coco`` and ``copies``.
         labelme: LabelMe's JSON, too, its regions as ``polygon`` or ``mask``.
         coco: COCO's JSON, too.

@@ -87,10 +87,19 @@ def adjusted_distance(detector: Detector, mse_sr: Path, gan_sr: Path) -> NDArray
     Raises:
         InputError: the two images cannot be read or compared.
     """
+    with torch.no_grad():
+        adjusted = detector.adjust(detector.distance(*_read_pair(mse_sr, gan_sr)), None)
+        return detector.combined(adjusted)[0, 0].cpu().numpy()
+
+
+def detected_mask(detector: Detector, mse_sr: Path, gan_sr: Path) -> NDArray[np.bool_]:
+    """What the detector marks, ``(H, W)``. Raises as `adjusted_distance`."""
+    with torch.no_grad():
+        return detector(*_read_pair(mse_sr, gan_sr)).mask[0, 0].cpu().numpy()
+
+
+def _read_pair(mse_sr: Path, gan_sr: Path) -> list[torch.Tensor]:
     first, second = (torch.from_numpy(read_rgb(path).copy()) for path in (mse_sr, gan_sr))
     if first.shape != second.shape:
         raise InputError(f"{mse_sr} and {gan_sr} differ in size; give upscalings of one image")
-    pair = (image.permute(2, 0, 1).unsqueeze(0) for image in (first, second))
-    with torch.no_grad():
-        adjusted = detector.adjust(detector.distance(*pair), None)
-        return detector.combined(adjusted)[0, 0].cpu().numpy()
+    return [image.permute(2, 0, 1).unsqueeze(0) for image in (first, second)]

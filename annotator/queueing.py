@@ -15,10 +15,10 @@ from typing import Literal, get_args
 import numpy as np
 
 from annotator.mask_files import ImageFiles
-from annotator.pictures import adjusted_distance, stamp
+from annotator.pictures import adjusted_distance, detected_mask, stamp
 from annotator.store import Store
 from datamodules.roles import FOLDER_NAMES
-from desra.detectors import Detector
+from desra.detectors import Detector, SSIMDetector
 from desra.errors import InputError
 from desra.files import find_images, write_text
 from desra.rim import read_mask_of
@@ -91,14 +91,14 @@ def queue_order(
 
     Args:
         order: ``uncertain``: the most mass of the distance near the detector's threshold first
-            (`desra.uncertainty`); ``disagreement``: where ``others`` and ``DeSRA-Mask`` are
-            furthest apart; ``share``: the largest artifact share; ``name``; ``random``, the same
-            at every start; ``list``: as ``listed`` says.
+            (`desra.uncertainty`); ``disagreement``: where ``DeSRA-Mask`` and ``others`` are
+            furthest apart, or without any the detector and SSIM; ``share``: the largest artifact
+            share; ``name``; ``random``, the same at every start; ``list``: as ``listed`` says.
         images: by key.
         root: of the artifact set.
         listed: a text file of keys; only these are done, in this order unless ``order`` is another.
         others: folders of other detectors' masks.
-        detector: for ``uncertain``.
+        detector: for ``uncertain``, and for ``disagreement`` without ``others``.
         output_dir: keeps what was measured.
 
     Raises:
@@ -129,11 +129,15 @@ def queue_order(
         def measure_one(key: str) -> float:
             path = images[key].paths.get("mask")
             return -1.0 if path is None else float(np.mean(read_mask_of(path, images[key].size)))
+    elif not others:
+        detectors = [detector, SSIMDetector(min_area=detector.min_area)]
+        settings = f"{order} {json.dumps([one.settings for one in detectors], default=str)}"
+
+        def measure_one(key: str) -> float:
+            paths = images[key].paths
+            pair = paths["mse_sr"], paths["gan_sr"]
+            return disagreement([detected_mask(one, *pair) for one in detectors])
     else:
-        if not others:
-            raise InputError(
-                "task.order=disagreement needs task.others=[DIR,…], masks of other detectors"
-            )
         folders = [find_images(folder) for folder in (root / FOLDER_NAMES["mask"], *others)]
         settings, roles = f"{order} {[str(folder) for folder in others]}", ("mask",)
 

@@ -94,13 +94,14 @@ class StudyTask:
         self.output_dir = Path(output_dir)
         self.trials, self.controls, self.control_share = trials, controls, control_share
         self.tie, self.instructions = bool(tie), str(instructions)
+        wanted = None if images is None else {str(key) for key in images}
         self.questions = [
-            _question(number, given, lr, self.output_dir)
+            _question(number, given, lr, self.output_dir, wanted)
             for number, given in enumerate(questions, 1)
         ]
         self.items: dict[str, dict[str, Any]] = {}
         for number, question in enumerate(self.questions):
-            self._add(number, question, None if images is None else {str(key) for key in images})
+            self._add(number, question, wanted)
         self._pairs = sum(not detail["control"] for detail in self.items.values())
         self._controls = min(controls, len(self.items) - self._pairs)
         if not self._pairs:
@@ -306,7 +307,11 @@ class StudyTask:
 
 
 def _question(
-    number: int, given: Mapping[str, Any], lr: str | Path | None, output_dir: Path
+    number: int,
+    given: Mapping[str, Any],
+    lr: str | Path | None,
+    output_dir: Path,
+    wanted: set[str] | None,
 ) -> Question:
     text, methods = str(given.get("text") or ""), given.get("methods")
     if not text:
@@ -317,7 +322,8 @@ def _question(
     if control not in (None, "artifacts", "detail"):
         raise InputError(f"task.questions: control={control}; give artifacts, detail or null")
     found = {
-        str(name): images_of(str(name), source, lr, output_dir) for name, source in methods.items()
+        str(name): images_of(str(name), source, lr, output_dir, wanted)
+        for name, source in methods.items()
     }
     return Question(text, found, control)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,7 +22,11 @@ Control = Literal["artifacts", "detail"]
 
 
 def images_of(
-    name: str, source: str | Path, lr: str | Path | None, output_dir: Path
+    name: str,
+    source: str | Path,
+    lr: str | Path | None,
+    output_dir: Path,
+    wanted: Collection[str] | None = None,
 ) -> dict[str, Path]:
     """What a method shows of each image, by key.
 
@@ -30,6 +35,7 @@ def images_of(
         source: a folder of images; or weights, a file or name, which upscale ``lr``.
         lr: folder of LR images.
         output_dir: gets what is upscaled; what is there already is not upscaled again.
+        wanted: keys that are shown; no others are upscaled. None: all.
 
     Raises:
         InputError: there is no such folder, or no such weights, or no ``lr`` for them.
@@ -45,6 +51,8 @@ def images_of(
     folder = output_dir / "upscaled" / name
     found = {}
     for key, paths in find_images(lr).items():
+        if wanted is not None and key not in wanted:
+            continue
         found[key] = folder / f"{key}.png"
         if not found[key].is_file():
             log.info("%s: upscaling %s", name, key)

@@ -6,6 +6,7 @@ import json
 
 import numpy as np
 import pytest
+import torch
 from fastapi.testclient import TestClient
 from PIL import Image
 
@@ -15,9 +16,9 @@ from annotator.masks import MaskTask
 from annotator.runs import decode_runs, encode_runs
 from annotator.store import Store
 from desra.coco import read_coco
-from desra.detectors import ArtifactDetector
+from desra.detectors import ArtifactDetector, SSIMDetector
 from desra.errors import InputError
-from desra.images import write_png
+from desra.images import read_rgb, write_png
 from desra.labelme import read_labelme
 from desra.masks import read_mask_image
 from desra.region_scores import read_regions, read_scores
@@ -333,12 +334,30 @@ def test_measured_orders(serve, artifact_set, order):
     assert [key for _, key, *_ in Page(again, "anna").client.get("/api/items").json()] == keys
 
 
+def test_disagreement_with_ssim_is_computed_where_no_other_masks_are(serve, artifact_set):
+    detectors = ArtifactDetector(min_area=100), SSIMDetector(min_area=100)
+    apart = {}
+    for key in ("one", "sub/two", "three"):
+        pair = [
+            torch.from_numpy(read_rgb(artifact_set / f"{role}/{key}.png").copy()).permute(2, 0, 1)[
+                None
+            ]
+            for role in ("MSE-SR", "GAN-SR")
+        ]
+        first, second = (detector(*pair).mask for detector in detectors)
+        apart[key] = 1 - (first & second).sum() / (first | second).sum()
+    assert len(set(map(float, apart.values()))) == 3
+    client = serve(order="disagreement")
+    client.app.state.task._ordering.join()
+    keys = [key for _, key, *_ in Page(client, "anna").client.get("/api/items").json()]
+    assert keys == sorted(apart, key=apart.get, reverse=True)
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
         ({"order": "best"}, "order=best"),
         ({"order": "list"}, "task.images=FILE"),
-        ({"order": "disagreement"}, "task.others"),
         ({"copies": 0}, "copies=0"),
         ({"labelme": "yes"}, "labelme=yes"),
     ],
