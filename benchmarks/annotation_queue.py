@@ -11,8 +11,8 @@ queue from there on. The orders are those of `task.order`; without folders, of t
 
 With ``--finetune`` the sample's generator is finetuned, as the page's button does it but shortly,
 on the first 1, 3 and 6 of the 12 training images of each order and on all, with their labels as
-masks, and judged on `samples/test` by the detector and by the true images. Runs that are in
-``RUNS`` already are not run again.
+masks, and judged on `samples/test` by the detector, the true images and GAN-SR outside. Runs that
+are in ``RUNS`` already are not run again.
 """
 
 from __future__ import annotations
@@ -214,9 +214,13 @@ def _figures(output: Path, keys: Iterable[str], bench: Bench) -> Mapping[str, fl
 
 
 def _cell(runs: Sequence[Mapping[str, float]]) -> str:
-    """Shares of the marked pixels that are gone, and PSNR to the truth inside."""
-    removed = ", ".join(f"{figures['pixel_removal_rate']:.0%}" for figures in runs)
-    return f"{removed}; {fmean(figures['truth/psnr_inside/finetuned'] for figures in runs):.2f} dB"
+    """Share of the marked pixels that is gone, and PSNR to the truth inside and GAN-SR outside."""
+    removed, inside, outside = (
+        [figures[name] for figures in runs]
+        for name in ("pixel_removal_rate", "truth/psnr_inside/finetuned", "psnr/outside")
+    )
+    shares = ", ".join(f"{share:.0%}" for share in removed)
+    return f"{shares}; {fmean(inside):.1f}, {fmean(outside):.1f} dB"
 
 
 if __name__ == "__main__":
