@@ -19,7 +19,6 @@ import subprocess
 import sys
 import tempfile
 import time
-import types
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -32,7 +31,8 @@ from lightning import Callback, Trainer
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, default_collate
 
-from benchmarks.finetuning import LAYERS, resident, vgg_features
+from benchmarks.finetuning import resident, vgg_features
+from benchmarks.hggt_release import DATA, prepare_imports, released_model
 from datamodules.hggt import HGGTSets
 from desra.hggt_labels import Tagging, write_tagging
 from desra.images import write_png
@@ -42,35 +42,6 @@ VERSIONS = ("01", "02", "03", "04")
 NAMES = {"pixel": "l_b_pix_total", "perceptual": "l_g_percep", "adversarial": "l_g_gan"}
 NAMES |= {"negative": "l_b_neg_total", "discriminator_fake": "l_d_fake"}
 NAMES |= {"discriminator_real": "l_d_real"}
-OPTIONS: dict[str, Any] = {
-    "scale": 4,
-    "resize_prob": [0.1, 0.85, 0.05],
-    "resize_range": [0.8, 1.2],
-    "gaussian_noise_prob": 0.5,
-    "noise_range": [1, 12],
-    "poisson_scale_range": [0.05, 0.8],
-    "gray_noise_prob": 0.2,
-    "jpeg_range": [75, 95],
-    "pre_pad": 0,
-    "tile_size": 480,
-    "tile_pad": 24,
-    "num_gpu": 0,
-    "dist": False,
-    "is_train": True,
-    "path": {},
-}
-DATA = {
-    "blur_kernel_size_min": 1,
-    "blur_kernel_size_max": 4,
-    "kernel_list": ["iso", "aniso"],
-    "kernel_prob": [0.7, 0.3],
-    "sinc_prob": 0.01,
-    "blur_sigma": [0.1, 1.0],
-    "betag_range": [0.1, 2.0],
-    "betap_range": [0.1, 1.0],
-    "use_hflip": True,
-    "use_rot": False,
-}
 
 Step = Callable[[], dict[str, float]]
 
@@ -193,11 +164,11 @@ def _our_pairs(arguments: argparse.Namespace, root: Path) -> Iterator[tuple[int,
 
 
 def _released_pairs(arguments: argparse.Namespace, root: Path) -> Iterator[tuple[int, ...]]:
-    _prepare_imports(arguments)
+    prepare_imports(arguments)
     module = importlib.import_module("basicsr.data.posneggtposneg_dataset")
     paths = {"dataroot_all_gt": str(root / "images"), "dataroot_all_json": str(root / "labels")}
     dataset = module.PosNegGTPosNeg_Dataset({**DATA, **paths})
-    model = _released_model(arguments)
+    model = released_model(arguments)
     # A multiple of the batch, as it must be; nothing is drawn from it while it is being filled.
     model.queue_size = arguments.batch * max(144 // arguments.batch, arguments.pairs + 2)
     places = np.random.default_rng(0)
@@ -294,7 +265,7 @@ def _our_steps(arguments: argparse.Namespace, steps: int, *callbacks: Callback) 
 
 def _released_step(arguments: argparse.Namespace) -> Step:
     """A step of `Ours_PosNegGT_Model` by ``train_RRDBGAN_PosNegGT_Blind_Pos+Neg_x4.yml``."""
-    model = _released_model(arguments)
+    model = released_model(arguments)
     generator, discriminator = _networks(arguments)
     for network in (model.net_g, model.net_g_ema):
         network.load_state_dict(generator.state_dict())
@@ -348,68 +319,6 @@ def _peak_memory(arguments: argparse.Namespace) -> dict[str, float]:
         Path("/proc/self/clear_refs").write_text("5")
         step()
     return {"idle": idle, "peak": resident("VmHWM") - idle}
-
-
-# --- the release ----------------------------------------------------------------------------------
-
-
-def _prepare_imports(arguments: argparse.Namespace) -> None:
-    if "basicsr" in sys.modules:
-        return
-    import torchvision.models.vgg as vgg
-    import torchvision.transforms.functional as functional
-
-    sys.modules["torchvision.transforms.functional_tensor"] = functional
-    # The package imports what only its scripts need; its folder stands in for it.
-    package = types.ModuleType("basicsr")
-    package.__path__ = [str(arguments.release / "basicsr")]
-    sys.modules["basicsr"] = package
-
-    class Pretrained(nn.Module):
-        """What ``torchvision.models.vgg19(pretrained=True)`` was, without the download."""
-
-        def __init__(self, pretrained: bool = True, **_: Any) -> None:
-            super().__init__()
-            self.features = vgg_features()
-
-    vgg.vgg19 = Pretrained
-    nn.Module.cuda = lambda module, *_: module  # type: ignore[method-assign]
-    Tensor.cuda = lambda tensor, *_: tensor  # type: ignore[method-assign]
-
-
-def _released_model(arguments: argparse.Namespace) -> Any:
-    _prepare_imports(arguments)
-    models = importlib.import_module("basicsr.models.ours_posneggt_model")
-    original = models.filter2D
-    vars(models)["filter2D"] = lambda image, kernel: original(image.contiguous(), kernel)
-    return models.Ours_PosNegGT_Model(_released_options(arguments))
-
-
-def _released_options(arguments: argparse.Namespace) -> dict[str, Any]:
-    adam = {"type": "Adam", "lr": 1e-4, "weight_decay": 0, "betas": [0.9, 0.99]}
-    network = {"type": "RRDBPSNet", "scale": 4, "num_in_ch": 3, "num_out_ch": 3, "num_feat": 64}
-    gan = {"gan_type": "vanilla", "real_label_val": 1.0, "fake_label_val": 0.0}
-    vgg = {"vgg_type": "vgg19", "use_input_norm": True, "range_norm": False, "criterion": "l1"}
-    vgg |= {"layer_weights": LAYERS, "perceptual_weight": 1.0, "style_weight": 0}
-    return {
-        **OPTIONS,
-        "gt_size": arguments.crop,
-        "queue_size": arguments.batch,
-        "network_g": {**network, "num_block": arguments.blocks, "num_grow_ch": 32},
-        "network_d": {"type": "UNetDiscriminatorSN", "num_in_ch": 3, "num_feat": 64},
-        "train": {
-            "ema_decay": 0.999,
-            "net_d_iters": 1,
-            "net_d_init_iters": 0,
-            "optim_g": dict(adam),
-            "optim_d": dict(adam),
-            "scheduler": {"type": "MultiStepLR", "milestones": [200000], "gamma": 0.5},
-            "pixel_opt": {"type": "L1Loss", "loss_weight": 1.0, "reduction": "mean"},
-            "neg_opt": {"type": "L1Loss", "loss_weight": 300.0, "reduction": "mean"},
-            "perceptual_opt": {"type": "PerceptualLoss", **vgg},
-            "gan_opt": {"type": "GANLoss", "loss_weight": 0.1, **gan},
-        },
-    }
 
 
 if __name__ == "__main__":
