@@ -3,15 +3,14 @@
 import hydra
 from omegaconf import DictConfig
 
-from cli.failures import report_failures
-from cli.run import entry_point, launch
+from cli.run import entry_point, launch, run_task
 
 
 @hydra.main(version_base=None, config_path="conf", config_name="export")
 @entry_point
 def main(config: DictConfig) -> None:
     """Returns nothing that a sweep could optimise."""
-    report_failures(hydra.utils.instantiate(config.task).run())
+    run_task(config)
 
 
 if __name__ == "__main__":

@@ -12,11 +12,16 @@ from desra.files import sayable
 
 _PATH_NAMES = re.compile(
     r"(^|_)(root|dir|dirs|input|weights|finetuned|path|paths|checkpoint|list|scores|file|folder)$"
+    r"|^(restored|hr|labels|old|new|run|before|table|config|prominence_model)$"
 )
 """Names of settings that hold a path, by which the configs call them."""
 
-_MORE_PATHS = ("detector.intervals", "masks.images", "masks.labels", "masks.others", "task.model")
-"""Settings with paths that are called by other names."""
+_MORE_PATHS = ("detector.intervals", "task.model")
+_PATHS_OF = ("roots.", "weights.")
+"""Settings with paths that are called by other names, such as a set's own."""
+
+_PERHAPS_PATHS = re.compile(r"(task\.)?(images|others|lr|kinds)|intervals")
+"""Settings that hold a path in one task and something else in another."""
 
 _NOT_PATHS = ("", "null", "???", "none")
 _FUNCTIONS = re.compile(r"(choice|range|interval|glob|sort|shuffle|tag|extend_list)\(.*\)$", re.S)
@@ -57,14 +62,20 @@ def unusable_path(arguments: Sequence[str]) -> str | None:
 def is_path_setting(name: str) -> bool:
     """Whether a setting, by its full name, holds a path."""
     last = name.rpartition(".")[2]
-    return name in _MORE_PATHS or (last != "drop_path" and bool(_PATH_NAMES.search(last)))
+    if name in _MORE_PATHS or (name.startswith(_PATHS_OF) and name.count(".") == 1):
+        return True
+    return last != "drop_path" and bool(_PATH_NAMES.search(last))
 
 
 def _quoted(argument: str, sweeping: bool) -> str:
     match = _OVERRIDE.fullmatch(argument)
-    if match is None or not is_path_setting(match[1].lstrip("+").partition("@")[0]):
+    if match is None:
         return argument
     name, value = match.groups()
+    setting = name.lstrip("+").partition("@")[0]
+    perhaps = _PERHAPS_PATHS.fullmatch(setting) is not None and _is_there(value)
+    if not perhaps and not is_path_setting(setting):
+        return argument
     if value in _NOT_PATHS:
         return argument
     if _is_there(value):

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
 from desra.errors import InputError
 
+_READ = ("input", "restored", "hr", "labels", "old", "new")
+"""Settings of folders that are read at any depth, beside those called ``…_root``."""
+
 
 def check_config(config: DictConfig) -> None:
     """Name what the command must give, and not where in the configuration it would be used.
 
     Raises:
-        InputError: a setting has no value, folders that a task needs are not given, or an input
-            is not there.
+        InputError: a setting has no value, folders that a task needs are not given, an input is
+            not there, or the output lies in one.
     """
     missing = [str(name) for name in config if OmegaConf.is_missing(config, name)]
     missing = missing or list(_missing_below(config))
@@ -28,11 +32,43 @@ def check_config(config: DictConfig) -> None:
         _check_place(name, value)
     for name, value in _settings(data):
         _check_place(f"data.{name}", value)
+    if isinstance(config.get("output_dir"), str):
+        for name, root in _inputs(config):
+            refuse_output_in_input(Path(config.output_dir), {name: root})
     if data is not None and data.get("roles") is not None and data.get("root") is None:
         from datamodules.roles import locate_roles
 
         roles: Any = OmegaConf.to_container(data.roles, resolve=True)
         locate_roles(roles)
+
+
+def refuse_output_in_input(output_dir: Path, roots: Mapping[str, Path]) -> None:
+    """Raise InputError where the next run would take this one's output for its input."""
+    for name, root in roots.items():
+        if root.is_dir() and output_dir.resolve().is_relative_to(root.resolve()):
+            raise InputError(
+                f"output_dir={output_dir} is in {root}, where {name} is read: the next run would "
+                "take its images for input; choose another folder"
+            )
+
+
+def _inputs(config: DictConfig) -> Iterator[tuple[str, Path]]:
+    """Folders that are read at any depth; of an artifact set those that it consists of."""
+    from datamodules.roles import FOLDER_NAMES
+
+    for place, node in (("", config), ("data.", config.get("data"))):
+        for name, value in _settings(node):
+            if not isinstance(value, str):
+                continue
+            path = Path(os.path.expanduser(value))
+            if name.endswith("_root") or name in _READ:
+                yield f"{place}{name}", path
+            elif name == "root":
+                parts = [path / folder for folder in FOLDER_NAMES.values()]
+                parts = [part for part in parts if part.is_dir()]
+                # Of another root the annotator's own folder is a part.
+                for part in parts or ([path] if place else []):
+                    yield f"{place}{name}", part
 
 
 def check_choices(choices: Mapping[str, str | None]) -> None:

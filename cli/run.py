@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import cli.resolvers  # noqa: F401  registers what the configs use
 from cli.arguments import quote_paths, unusable_path
-from cli.early_checks import check_choices, check_config
+from cli.early_checks import check_choices, check_config, refuse_output_in_input
 from cli.failures import (
     USAGE_ERROR,
     error_code,
@@ -211,25 +211,20 @@ def detect_as_trained(config: DictConfig) -> None:
 def run_task(config: DictConfig) -> Any:
     """Run ``config.task``, which finds its files itself; what it could not do is listed.
 
-    Returns the task. Such a task has ``run() -> list[str]`` and ``summary``.
+    Returns the task. Such a task has ``run() -> list[str]``, and ``summary`` where a sweep could
+    optimise it.
     """
+    from hydra.core.hydra_config import HydraConfig
     from hydra.utils import instantiate
 
+    from desra.leftovers import remove_leftovers
+
     task = instantiate(config.task)
-    report_failures(task.run())
+    if is_rank_zero():
+        remove_leftovers(HydraConfig.get().runtime.output_dir)
+    with stoppable():
+        report_failures(task.run())
     return task
-
-
-def refuse_output_in_input(output_dir: Path, roots: Mapping[str, Path]) -> None:
-    """Raise InputError where the next run would take this one's output for its input."""
-    from desra.errors import InputError
-
-    for name, root in roots.items():
-        if root.is_dir() and output_dir.resolve().is_relative_to(root.resolve()):
-            raise InputError(
-                f"output_dir={output_dir} is in {root}, where {name} is read: the next run would "
-                "take its images for input; choose another folder"
-            )
 
 
 def _say_unknown(records: Sequence[Path]) -> None:

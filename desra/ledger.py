@@ -131,8 +131,14 @@ def _load(path: Path) -> dict[str, Any] | None:
         and isinstance(record.get("fingerprint"), str)
         and isinstance(record.get("row"), dict)
         and isinstance(record.get("outputs"), dict)
+        and all(_is_inside(name) for name in record["outputs"])
     )
     return record if whole else None
+
+
+def _is_inside(name: str) -> bool:
+    """Whether a record may speak of this file: what it names can be moved away and deleted."""
+    return "\0" not in name and not os.path.isabs(name) and ".." not in Path(name).parts
 
 
 def _digest(path: Path) -> str | None:

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from rich.progress import track
 from torch import nn
 
+from desra.device import chosen_device
 from desra.errors import InputError, describe
 from desra.files import Match, link_or_copy, match_folders
 from desra.hggt_labels import ORIGINAL
@@ -60,10 +60,9 @@ class Enhance:
         names = [weights] if isinstance(weights, str | Path) else list(weights)
         if not names:
             raise InputError("weights=[]: give a file or a name for each version")
-        device = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
         self.upscalers: dict[str, Upscaler] = {}
         for number, name in enumerate(names, start=1):
-            network = load(name).to(device)
+            network = load(name).to(chosen_device(device))
             if network.scale != 1:
                 raise InputError(f"{name}: a network of scale ×{network.scale}; versions keep size")
             self.upscalers[f"{number:02d}"] = Upscaler(

@@ -19,6 +19,7 @@ from rich.progress import track
 from rich.table import Table
 
 from desra import report
+from desra.device import chosen_device
 from desra.errors import InputError, describe
 from desra.files import find_images, match_folders, write_table, write_text
 from desra.hggt_labels import Ties
@@ -80,12 +81,11 @@ class Quality:
         weights: Mapping[str, str | Path | None] | None = None,
     ) -> None:
         self.restored, self.output_dir, self.hr = Path(restored), Path(output_dir), hr
-        device = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
         self.conventions = Conventions(border, luma)
         self.names = list(metrics)
         if not self.names:
             raise InputError(f"metrics=[]: give some of {', '.join(METRICS)}")
-        self.measure = QualityMetrics(self.names, self.conventions, device, weights)
+        self.measure = QualityMetrics(self.names, self.conventions, chosen_device(device), weights)
         self.page = page
         self.problems: list[str] = []
         self.summary: dict[str, Any] = {}

@@ -78,6 +78,42 @@ def test_home_lists_sweeps_and_what_is_no_path(monkeypatch, tmp_path):
     assert parsed.is_sweep_override()
 
 
+@pytest.mark.parametrize(
+    ("script", "name"),
+    [
+        ("evaluate", "restored"),
+        ("evaluate", "hr"),
+        ("evaluate", "labels"),
+        ("evaluate", "old"),
+        ("evaluate", "new"),
+        ("evaluate", "prominence_model"),
+        ("evaluate", "kinds"),
+        ("evaluate", "roots.desra"),
+        ("evaluate", "weights.rlfn"),
+        ("evaluate", "segmenter.config"),
+        ("train", "data.labels"),
+        ("annotate", "run"),
+        ("annotate", "task.images"),
+        ("annotate", "task.lr"),
+        ("annotate", "task.others"),
+        ("export", "before"),
+    ],
+)
+def test_settings_of_other_names_hold_paths_too(tmp_path, monkeypatch, script, name):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a (1), 2=3").mkdir()
+    (quoted,) = quote_paths([f"+{name}=a (1), 2=3"])
+    with initialize_config_dir(str(ROOT / "conf"), version_base=None):
+        config = compose(script, overrides=[quoted.replace("+", "++")])
+    assert OmegaConf.select(config, name) == "a (1), 2=3"
+
+
+def test_numbers_and_lists_of_such_names_stay(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    untouched = ["images=3", "task.others=[a,b]", "kinds=[grid,stripes]", "+intervals=5"]
+    assert quote_paths(untouched) == untouched
+
+
 def test_what_no_configuration_can_hold_is_said(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "${x}").mkdir()

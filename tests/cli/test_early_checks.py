@@ -40,9 +40,36 @@ def test_what_is_missing_is_one_line(script, overrides, message, tmp_path):
 
 
 def test_names_of_weights_and_what_is_there_pass(tmp_path):
-    given = ["mse_weights=RealESRNet_x4plus.pth", "gan_weights=ldl", f"lr_root={tmp_path}"]
+    (tmp_path / "lr").mkdir()
+    given = ["mse_weights=RealESRNet_x4plus.pth", "gan_weights=ldl", f"lr_root={tmp_path}/lr"]
     with initialize_config_dir(str(CONF), version_base=None):
         check_config(compose("detect", [*given, f"output_dir={tmp_path}/out"]))
+
+
+@pytest.mark.parametrize(
+    ("script", "overrides", "output"),
+    [
+        ("prepare", ["task=degrade", "input=photos"], "photos/lr"),
+        ("prepare", ["task=regroup", "input=photos"], "photos"),
+        ("train", ["data=hr_images", "data.root=photos"], "photos/run"),
+        ("train", ["data.root=set"], "set/GAN-SR/run"),
+        ("evaluate", ["task=quality", "restored=photos", "hr=clean"], "photos/scores"),
+        ("annotate", ["root=set"], "set/LR"),
+    ],
+)
+def test_output_in_what_is_read_is_refused(script, overrides, output, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for folder in ("photos", "set/LR", "set/GAN-SR"):
+        (tmp_path / folder).mkdir(parents=True)
+    with initialize_config_dir(str(CONF), version_base=None):
+        inside, beside, of_set = (
+            compose(script, [*overrides, f"output_dir={place}"])
+            for place in (output, "out", "set/run")
+        )
+    with pytest.raises(InputError, match=f"^output_dir={output} is in .*choose another folder"):
+        check_config(inside)
+    check_config(beside)
+    check_config(of_set)
 
 
 def test_neither_checks_nor_help_load_what_takes_seconds(tmp_path):

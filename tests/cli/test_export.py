@@ -2,6 +2,7 @@
 
 import base64
 import json
+import os
 import re
 import subprocess
 import sys
@@ -15,7 +16,9 @@ import torch
 
 import cli.run  # noqa: F401  its resolvers are in the config
 from desra.errors import InputError
+from desra.files import write_text
 from desra.images import read_rgb, write_png
+from desra.leftovers import temporary_name
 from models.exporting.hub import push
 from models.generators import SRVGGNetCompact, load_generator, write_generator
 from tests.conftest import smooth_photo
@@ -42,12 +45,15 @@ def test_several_formats_with_card_and_entry(weights, tmp_path):
     for number in range(2):
         write_png(tmp_path / f"photos/{number}.png", smooth_photo(number, 70, 80))
     out = tmp_path / "out"
+    of_no_process = temporary_name(".onnx").replace(f"-{os.getpid()}-", "-99999999-")
+    write_text(out / of_no_process, "of a run that was killed")
     done = export(
         *(f"weights={weights}", "format=[onnx,ncnn]", f"output_dir={out}"),
         *(f"lr_root={tmp_path / 'photos'}", "license=CC-BY-4.0", "author=Ada L", "tags=[photo]"),
         f"before={weights}",
     )
     assert done.returncode == 0, done.stderr
+    assert not (out / of_no_process).exists()
     assert {path.name for path in out.iterdir() if not path.name.startswith(".")} == {
         *("tuned.onnx", "2x_tuned.param", "2x_tuned.bin", "model_card.md", "openmodeldb.json"),
         *("proof.json", "pictures", "export.log"),

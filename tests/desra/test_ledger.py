@@ -70,8 +70,12 @@ def test_a_damaged_record_is_no_record(tmp_path, inputs):
         b"[" * 100_000,
         json.dumps({**whole, "row": 3}).encode(),
         json.dumps({**whole, "outputs": ["mask/sub/a.png"]}).encode(),
+        json.dumps({**whole, "outputs": {"../in/a.png": "digest"}}).encode(),
+        json.dumps({**whole, "outputs": {str(inputs[0]): "digest"}}).encode(),
     ):
         record.write_bytes(content)
+        ledger.clear("sub/a")
+        assert inputs[0].exists()
         assert finished(ledger, inputs) is None
         assert ledger.rows(["sub/a"]) == []
         assert ledger.unreadable(["sub/a", "other"]) == [record]
