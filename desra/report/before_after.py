@@ -84,17 +84,17 @@ _TITLES = {
     "detection/iou": "IoU before",
     "residual/iou": "IoU after",
     "psnr/outside": "PSNR outside the artifacts",
-    "psnr/mse_sr_outside": "… of MSE-SR",
+    "psnr/mse_sr_outside": "… PSNR of MSE-SR",
     "lpips/outside": "LPIPS outside the artifacts",
-    "lpips/mse_sr_outside": "… of MSE-SR",
+    "lpips/mse_sr_outside": "… LPIPS of MSE-SR",
     "structural_share/before": "structure lost before",
     "structural_share/after": "structure lost after",
     "truth/psnr_inside/gan_sr": "PSNR to the truth inside, GAN-SR",
-    "truth/psnr_inside/finetuned": "… finetuned",
-    "truth/psnr_inside/mse_sr": "… MSE-SR",
-    "truth/psnr_inside/repaired": "… repaired",
+    "truth/psnr_inside/finetuned": "… inside, finetuned",
+    "truth/psnr_inside/mse_sr": "… inside, MSE-SR",
+    "truth/psnr_inside/repaired": "… inside, repaired",
     "truth/psnr_outside/gan_sr": "PSNR to the truth outside, GAN-SR",
-    "truth/psnr_outside/finetuned": "… finetuned",
+    "truth/psnr_outside/finetuned": "… outside, finetuned",
 }
 
 

@@ -20,6 +20,8 @@ def test_each_rate_has_its_counts_and_what_is_outlined_is_not_what_counts(tmp_pa
         "added": 0,
         "pixels_before": 2000,
         "pixels_removed": 1500,
+        "truth_psnr_inside_finetuned": 25.0,
+        "truth_psnr_outside_finetuned": 24.0,
     }
     page = write_page(tmp_path, [row], score_finetuning([row]), ArtifactDetector())
     text = page.read_text("utf-8")
@@ -27,6 +29,8 @@ def test_each_rate_has_its_counts_and_what_is_outlined_is_not_what_counts(tmp_pa
     assert dict(data["summary"])["removal rate"] == "100.00 % (1 of 1 regions)"
     assert dict(data["summary"])["marked pixels removed"] == "75.00 % (1,500 of 2,000 pixels)"
     assert dict(data["summary"])["addition rate"] == "0.00 % (0 of 1 images)"
+    assert dict(data["summary"])["… inside, finetuned"] == "25.00 dB"
+    assert dict(data["summary"])["… outside, finetuned"] == "24.00 dB"
     titles = [column["title"] for column in data["columns"]]
     shown = dict(zip(titles, data["rows"][0][2], strict=True))
     assert [shown[f"regions {name}"] for name in ("before", "counted", "removed")] == [5, 1, 1]
