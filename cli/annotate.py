@@ -70,7 +70,9 @@ def _serve(task: Task, store: Store, config: DictConfig) -> None:
     from annotator.access import is_local, new_token
     from annotator.application import make_application
 
-    host, port = str(config.host), int(config.port)
+    host, port = str(config.host), config.port
+    if not isinstance(port, int) or not 0 <= port < 2**16:
+        raise InputError(f"port={port}: give a number from 0 (any that is free) to 65535")
     token = None if is_local(host) else new_token()
     names = _names(config.annotators)
     with _bind(host, port) as listener:
@@ -97,6 +99,8 @@ def _names(given: Any) -> list[str] | None:
     if given is None:
         return None
     if isinstance(given, int):
+        if given < 1:
+            raise InputError(f"annotators={given}: give at least 1, names, or null for anybody")
         return [f"P{number:0{len(str(given))}d}" for number in range(1, given + 1)]
     return [str(name) for name in given]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -122,26 +122,50 @@ def _in_quotes(value: str) -> str:
     return QuotedString(value, Quote.single).with_quotes()
 
 
-@lru_cache(maxsize=1)
+def mistyped(arguments: Sequence[str], config_dir: Path) -> str | None:
+    """The first setting that has a word where its defaults are numbers, in one line.
+
+    What is made of the configuration fails on these with an error of Python's.
+    """
+    defaults = _defaults(config_dir)
+    for argument in arguments:
+        match = _OVERRIDE.fullmatch(argument)
+        given = defaults.get(match[1].lstrip("+"), ()) if match else ()
+        if match and given and all(type(value) in (int, float) for value in given):
+            try:
+                float(match[2])
+            except ValueError:
+                return f"{argument}: give a number, as {match[1].lstrip('+')}={given[0]}"
+    return None
+
+
 def setting_names(config_dir: Path) -> tuple[str, ...]:
     """Names of settings and groups, as the command line has them, for suggestions."""
+    return tuple(sorted(_defaults(config_dir)))
+
+
+@lru_cache(maxsize=1)
+def _defaults(config_dir: Path) -> dict[str, list[object]]:
+    """Settings and groups by name, with what values the configs give them."""
     from omegaconf import DictConfig, OmegaConf
 
-    def below(node: object, prefix: str) -> list[str]:
+    def below(node: object, prefix: str) -> Iterator[tuple[str, object]]:
         if not isinstance(node, DictConfig):
-            return []
-        names = []
+            return
         for key in map(str, node):
             if key not in ("defaults", "hydra") and not key.startswith("_"):
                 child = node._get_node(key)
-                names += [f"{prefix}{key}", *below(child, f"{prefix}{key}.")]
-        return names
+                yield f"{prefix}{key}", getattr(child, "_value", lambda: None)()
+                yield from below(child, f"{prefix}{key}.")
 
-    found: set[str] = set()
+    found: dict[str, list[object]] = {}
     for path in sorted(config_dir.rglob("*.yaml")):
         group = path.parent.relative_to(config_dir).as_posix()
         inside = group not in (".", "hydra")
         whole = "@package _global_" in path.read_text("utf-8")[:200]
         prefix = f"{group}." if inside and not whole else ""
-        found.update(below(OmegaConf.load(path), prefix), [group] if inside else [])
-    return tuple(sorted(found))
+        if inside:
+            found.setdefault(group, []).append(path.stem)
+        for name, value in below(OmegaConf.load(path), prefix):
+            found.setdefault(name, []).append(value)
+    return found

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import cli.resolvers  # noqa: F401  registers what the configs use
-from cli.arguments import quote_paths, unusable_path
+from cli.arguments import mistyped, quote_paths, unusable_path
 from cli.early_checks import check_choices, check_config, refuse_output_in_input
 from cli.failures import (
     USAGE_ERROR,
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
 
 log = logging.getLogger(__name__)
+
+_CONFIG_DIR = Path(__file__).parents[1] / "conf"
 
 _EXTRAS = {
     "hparams_search=optuna": "hydra_optuna_sweeper",
@@ -62,7 +64,7 @@ def entry_point(task: Callable[..., Any]) -> Callable[..., Any]:
             check_config(config)
             return task(config)
         except Exception as error:
-            message = user_message(error)
+            message = user_message(error) or mistyped(HydraConfig.get().overrides.task, _CONFIG_DIR)
             if message is None:
                 raise
             _usage_error(message, code := error_code(error))
@@ -107,11 +109,10 @@ def launch(main: Callable[[], Any], arguments: Callable[[Sequence[str]], list[st
 def _run_hydra(main: Callable[[], Any]) -> None:
     """Hydra's own words for a mistake are many lines, and its exit code is that of a failure."""
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # it raises what it would print
-    config_dir = Path(__file__).parents[1] / "conf"
     try:
         main()
     except Exception as error:
-        message = hydra_message(error, config_dir, sys.argv[1:]) or user_message(error)
+        message = hydra_message(error, _CONFIG_DIR, sys.argv[1:]) or user_message(error)
         if message is None:
             raise
         _usage_error(message, error_code(error))

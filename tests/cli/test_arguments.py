@@ -7,7 +7,7 @@ from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
-from cli.arguments import is_path_setting, quote_paths, setting_names, unusable_path
+from cli.arguments import is_path_setting, mistyped, quote_paths, setting_names, unusable_path
 from tests.conftest import ROOT
 
 PATHS = [
@@ -120,6 +120,14 @@ def test_what_no_configuration_can_hold_is_said(monkeypatch, tmp_path):
     assert "rename it" in unusable_path(["input=${x}"])
     assert unusable_path(["output_dir=out_${seed}"]) is None
     assert "not UTF-8" in unusable_path(["input=" + os.fsdecode(b"caf\xe9")])
+
+
+def test_a_word_in_the_place_of_a_number_is_named():
+    conf = ROOT / "conf"
+    assert mistyped(["quality=high"], conf) == "quality=high: give a number, as quality=95"
+    assert mistyped(["input=a", "+detector.threshold=abc"], conf).startswith("+detector.threshold=")
+    fine = ["quality=1e1", "format=png", "tile=auto", "detector.min_area=0.01", "page=no", "x"]
+    assert mistyped(fine, conf) is None
 
 
 def test_every_setting_of_the_configs_that_holds_a_path_is_known():

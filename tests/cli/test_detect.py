@@ -191,6 +191,7 @@ def test_a_sweep_shares_distances_and_ends_with_one_table(make_pairs, run_script
         ([], "no MSE-SR, GAN-SR: give mse_root=DIR (or mse_weights="),
         (["mse_root=missing", "gan_root=missing"], "missing: no such file or folder"),
         (["mse_root=.", "gan_root=.", "detector.window_size=10"], "window_size=10"),
+        (["mse_root=.", "gan_root=.", "detector.threshold=high"], "threshold=high: give a number"),
     ],
 )
 def test_wrong_use_is_one_line_and_exit_code_2(make_pairs, run_script, tmp_path, overrides, says):
