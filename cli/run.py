@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import cli.resolvers  # noqa: F401  registers what the configs use
 from cli.arguments import mistyped, quote_paths, unusable_path
+from cli.deferred import defer_imports
 from cli.early_checks import check_choices, check_config, refuse_output_in_input
 from cli.failures import (
     USAGE_ERROR,
@@ -95,6 +96,7 @@ def launch(main: Callable[[], Any], arguments: Callable[[Sequence[str]], list[st
         main: as decorated by ``hydra.main``.
         arguments: what becomes of the command line before Hydra sees it.
     """
+    defer_imports()
     if sys.stderr.isatty():  # importing takes seconds, on a busy machine many
         say(f"{Path(sys.argv[0]).name}: loading PyTorch and Lightning …")
     problem = unusable_path(sys.argv[1:]) or _missing_extra(sys.argv[1:])

@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torchvision.models import AlexNet_Weights, SqueezeNet1_1_Weights, VGG16_Weights
 
 from desra.download import fetch
 from desra.errors import InputError
@@ -22,11 +21,13 @@ HIGHEST_PSNR = 58.92
 level. Equal images get it instead of infinity, so that means over images stay finite."""
 
 _ROUNDING = 1 / 12
-BACKBONES: dict[str, Any] = {
-    "alex": AlexNet_Weights.IMAGENET1K_V1,
-    "squeeze": SqueezeNet1_1_Weights.IMAGENET1K_V1,
-    "vgg": VGG16_Weights.IMAGENET1K_V1,
+BACKBONES = {
+    "alex": "https://download.pytorch.org/models/alexnet-owt-7be5be79.pth",
+    "squeeze": "https://download.pytorch.org/models/squeezenet1_1-b8a52dc0.pth",
+    "vgg": "https://download.pytorch.org/models/vgg16-397923af.pth",
 }
+"""torchvision's files of ImageNet weights; written out, since its import takes seconds."""
+
 _SMALLEST_SIDE = 64  # below it AlexNet's poolings have nothing left
 
 Backbone = Literal["alex", "squeeze", "vgg"]
@@ -148,7 +149,7 @@ def fetch_backbone(backbone: Backbone, file: str | Path | None = None) -> Path:
     Raises:
         InputError: they are not there and cannot be downloaded, or the file is another.
     """
-    url = BACKBONES[backbone].url
+    url = BACKBONES[backbone]
     path = Path(torch.hub.get_dir(), "checkpoints", url.rpartition("/")[2])
     # torchvision's file names end in the first digits of their SHA-256
     digits = path.stem.rpartition("-")[2]

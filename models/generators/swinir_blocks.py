@@ -35,10 +35,17 @@ def join_windows(windows: Tensor, window: int, height: int, width: int) -> Tenso
 
 def relative_position_index(window: int) -> Tensor:
     """Row of the bias table for each pair of positions, ``(window², window²)`` int64."""
+    if _of_shapes_alone():
+        return torch.empty(window**2, window**2, dtype=torch.int64)
     position = torch.arange(window)
     difference = position[:, None] - position[None, :] + window - 1
     rows = difference[:, None, :, None] * (2 * window - 1)
     return (rows + difference[None, :, None, :]).reshape(window**2, window**2)
+
+
+def _of_shapes_alone() -> bool:
+    """Whether this is on "meta", where PyTorch would import its compiler to compute nothing."""
+    return torch.get_default_device().type == "meta"
 
 
 def shifted_window_mask(height: int, width: int, window: int, shift: int) -> Tensor:
@@ -50,6 +57,8 @@ def shifted_window_mask(height: int, width: int, window: int, shift: int) -> Ten
     Returns:
         ``(windows, window², window²)`` float32 of 0 and `MASKED`.
     """
+    if _of_shapes_alone():
+        return torch.empty((height // window) * (width // window), window**2, window**2)
 
     def sides(size: int) -> Tensor:
         position = torch.arange(size)
@@ -151,9 +160,6 @@ class SwinLayer(nn.Module):
         self.attn = WindowAttention(dim, window, heads, qkv_bias)
         self.norm2 = nn.LayerNorm(dim)
         self.mlp = MLP(dim, hidden)
-        # Imported here: timm brings torchvision, which the other generators do without.
-        from timm.layers import DropPath
-
         self.drop_path = DropPath(drop_path)
         mask = shifted_window_mask(*img_size, window, shift) if shift else None
         self.register_buffer("attn_mask", mask)
@@ -170,6 +176,28 @@ class SwinLayer(nn.Module):
             y = y.roll((self.shift, self.shift), dims=(1, 2))
         x = x + self.drop_path(y)
         return x + self.drop_path(self.mlp(self.norm2(x)))
+
+
+class DropPath(nn.Module):
+    """Stochastic depth (Huang et al., ECCV 2016): in training, a residual branch is left out.
+
+    As timm's, whose import takes seconds and 200 MB for torchvision and PyTorch's compiler.
+
+    Args:
+        probability: of leaving it out, for each sample; where it stays, it is scaled up.
+    """
+
+    def __init__(self, probability: float) -> None:
+        super().__init__()
+        self.probability = probability
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``(B, …)`` to the same."""
+        if not self.training or self.probability == 0:
+            return x
+        kept = 1 - self.probability
+        mask = x.new_empty(len(x), *[1] * (x.ndim - 1)).bernoulli_(kept)
+        return x * mask.div_(kept)
 
 
 class ResidualGroup(nn.Module):

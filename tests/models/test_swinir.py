@@ -4,6 +4,7 @@ import torch
 from desra.errors import InputError
 from models.generators import SwinIR
 from models.generators.swinir_blocks import (
+    DropPath,
     join_windows,
     partition_windows,
     shifted_window_mask,
@@ -189,3 +190,14 @@ SNAPSHOT = [
     [0.381235, 11.441601, -13.492330, 8.746192],
     [0.326990, 10.806100, -12.488927, 8.360235],
 ]
+
+
+def test_stochastic_depth_leaves_out_whole_samples_and_keeps_the_mean():
+    path, x = DropPath(0.25), torch.ones(4000, 2, 3)
+    assert torch.equal(path.eval()(x), x)
+    torch.manual_seed(0)
+    y = path.train()(x)
+    assert torch.equal(y, y[:, :1, :1].expand_as(y))
+    assert y.unique().tolist() == pytest.approx([0, 4 / 3])
+    assert float(y.mean()) == pytest.approx(1, abs=0.04)  # 4.4 standard deviations
+    assert torch.equal(DropPath(0.0).train()(x), x)

@@ -2,7 +2,6 @@
 
 import hashlib
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -10,7 +9,13 @@ from torch import nn
 from torch.nn import functional as F
 from torchmetrics.functional.image.dists import deep_image_structure_and_texture_similarity
 from torchmetrics.image import LearnedPerceptualImagePatchSimilarity
-from torchvision.models import alexnet, vgg
+from torchvision.models import (
+    AlexNet_Weights,
+    SqueezeNet1_1_Weights,
+    VGG16_Weights,
+    alexnet,
+    vgg,
+)
 
 from desra.detectors import DISTSDetector, LPIPSDetector, perceptual
 from desra.errors import InputError
@@ -122,12 +127,20 @@ def test_what_cannot_be_used_is_refused(monkeypatch):
         LPIPSDetector().prepare()
 
 
+def test_backbones_are_torchvisions():
+    assert {
+        "alex": AlexNet_Weights.IMAGENET1K_V1.url,
+        "squeeze": SqueezeNet1_1_Weights.IMAGENET1K_V1.url,
+        "vgg": VGG16_Weights.IMAGENET1K_V1.url,
+    } == detail.BACKBONES
+
+
 def test_a_backbone_comes_from_a_file_where_there_is_no_network(tmp_path, monkeypatch):
     weights = tmp_path / "mine.pth"
     weights.write_bytes(b"weights of AlexNet")
     digits = hashlib.sha256(b"weights of AlexNet").hexdigest()[:8]
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
-    known = SimpleNamespace(url=f"https://elsewhere/alexnet-{digits}.pth")
+    known = f"https://elsewhere/alexnet-{digits}.pth"
     monkeypatch.setitem(detail.BACKBONES, "alex", known)
     path = detail.fetch_backbone("alex", weights)
     assert path == tmp_path / "hub" / "checkpoints" / f"alexnet-{digits}.pth"
