@@ -254,7 +254,8 @@ class GANFinetuner(ResultModule):
             losses |= self._adversarial_losses(image, gt)
             if self.warmup_left == 0:
                 output.backward(image.grad.to(output.dtype))
-        self._remember(losses)
+        for name, value in losses.items():
+            self._losses[name] = self._losses.get(name, 0) + value.detach() / self.accumulate
         self.update.images += [str(key) for key in batch.get("keys", ())]
         self.batches_seen += 1
         if self.batches_seen % self.accumulate == 0:
@@ -339,11 +340,6 @@ class GANFinetuner(ResultModule):
         with torch.random.fork_rng(devices):
             torch.manual_seed(int(source.generate_state(1, np.uint64)[0]))
             yield
-
-    def _remember(self, losses: Mapping[str, Tensor]) -> None:
-        for name, value in losses.items():
-            share = value.detach() / self.accumulate
-            self._losses[name] = self._losses.get(name, 0) + share
 
     # --- an update --------------------------------------------------------------------------------
 

@@ -152,13 +152,11 @@ class QualityMetrics:
 
     def _dists(self) -> Measure:
         fetch_backbone("vgg", self._weights.get("dists"))
-        from torchmetrics.functional.image.dists import deep_image_structure_and_texture_similarity
+        # The network itself: torchmetrics' function builds it, and reads VGG16, at each call.
+        from torchmetrics.functional.image.dists import DISTSNetwork
 
-        return lambda image, reference: float(
-            deep_image_structure_and_texture_similarity(
-                image.float() / 255, reference.float() / 255, reduction="mean"
-            )
-        )
+        network = DISTSNetwork().to(self.device).eval()
+        return lambda image, reference: float(network(image.float() / 255, reference.float() / 255))
 
     def _pyiqa(self, name: str) -> Measure:
         try:

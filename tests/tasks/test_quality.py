@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -158,8 +159,9 @@ def backbones(monkeypatch):
     networks[0].features = alexnet(num_classes=1).features
     networks[1].features = vgg.make_layers(vgg.cfgs["D"])
     monkeypatch.setattr("torchvision.models.alexnet", lambda **_: networks[0])
-    monkeypatch.setattr("torchmetrics.functional.image.dists.vgg16", lambda **_: networks[1])
-    asked = {}
+    vgg16 = Mock(return_value=networks[1])
+    monkeypatch.setattr("torchmetrics.functional.image.dists.vgg16", vgg16)
+    asked = {"built": vgg16}
     monkeypatch.setattr(quality, "fetch_backbone", lambda name, file: asked.update({name: file}))
     return asked
 
@@ -171,6 +173,7 @@ def test_lpips_and_dists_are_the_published_packages_on_whole_images(root, backbo
         border=2,
         weights={"lpips": "alexnet.pth", "dists": "vgg16.pth"},
     )
+    assert backbones.pop("built").call_count == 1  # though three pairs are compared
     assert backbones == {"alex": "alexnet.pth", "vgg": "vgg16.pth"}
     lpips = LearnedPerceptualImagePatchSimilarity("alex").net
     dists = DISTSNetwork()
