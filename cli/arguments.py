@@ -123,19 +123,29 @@ def _in_quotes(value: str) -> str:
 
 
 def mistyped(arguments: Sequence[str], config_dir: Path) -> str | None:
-    """The first setting that has a word where its defaults are numbers, in one line.
+    """The first setting that has a word where its defaults are numbers or null, in one line.
 
-    What is made of the configuration fails on these with an error of Python's.
+    What is made of the configuration fails on these with an error of Python's. Numbers first: null
+    may stand for a word, too.
     """
+    return _mistyped(arguments, config_dir, (int, float)) or _mistyped(
+        [a for a in arguments if not is_path_setting(a.partition("=")[0].lstrip("+"))],
+        config_dir,
+        (int, float, type(None)),
+    )
+
+
+def _mistyped(arguments: Sequence[str], config_dir: Path, kinds: tuple[type, ...]) -> str | None:
     defaults = _defaults(config_dir)
     for argument in arguments:
         match = _OVERRIDE.fullmatch(argument)
         given = defaults.get(match[1].lstrip("+"), ()) if match else ()
-        if match and given and all(type(value) in (int, float) for value in given):
+        if match and given and match[2] not in _NOT_PATHS and {*map(type, given)} <= {*kinds}:
             try:
                 float(match[2])
             except ValueError:
-                return f"{argument}: give a number, as {match[1].lstrip('+')}={given[0]}"
+                shown = "null" if given[0] is None else given[0]
+                return f"{argument}: give a number, as {match[1].lstrip('+')}={shown}"
     return None
 
 

@@ -6,6 +6,7 @@ import functools
 import json
 import logging
 import os
+import re
 import sys
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -36,6 +37,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _CONFIG_DIR = Path(__file__).parents[1] / "conf"
+
+_ABOUT_TEXT = re.compile(r"\bstr\b|could not convert string|invalid literal")
+"""What Python's errors say where a word is compared with a number, or made one."""
 
 _EXTRAS = {
     "hparams_search=optuna": "hydra_optuna_sweeper",

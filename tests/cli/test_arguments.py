@@ -126,7 +126,17 @@ def test_a_word_in_the_place_of_a_number_is_named():
     conf = ROOT / "conf"
     assert mistyped(["quality=high"], conf) == "quality=high: give a number, as quality=95"
     assert mistyped(["input=a", "+detector.threshold=abc"], conf).startswith("+detector.threshold=")
-    fine = ["quality=1e1", "format=png", "tile=auto", "detector.min_area=0.01", "page=no", "x"]
+    assert mistyped(["outscale=abc"], conf) == "outscale=abc: give a number, as outscale=null"
+    fine = [
+        "quality=1e1",
+        "outscale=null",
+        "gt_root=abc",
+        "format=png",
+        "tile=auto",
+        "detector.min_area=0.01",
+        "page=no",
+        "x",
+    ]
     assert mistyped(fine, conf) is None
 
 
