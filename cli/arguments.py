@@ -140,7 +140,7 @@ def _mistyped(arguments: Sequence[str], config_dir: Path, kinds: tuple[type, ...
     for argument in arguments:
         match = _OVERRIDE.fullmatch(argument)
         given = defaults.get(match[1].lstrip("+"), ()) if match else ()
-        if match and given and match[2] not in _NOT_PATHS and {*map(type, given)} <= {*kinds}:
+        if match and given and match[2] != "null" and {*map(type, given)} <= {*kinds}:
             try:
                 float(match[2])
             except ValueError:
