@@ -4,7 +4,7 @@
 
 Takes less than nine minutes on one GPU and prints one table with the card's name, what each part
 found, its goal, and what missed it; the exit code is then 1. Nothing is downloaded. Needed besides
-torch, torchvision, lightning, torchmetrics, OpenCV, SciPy and Numba: hydra-core, numpy,
+torch, torchvision, lightning, torchmetrics, timm, OpenCV, SciPy and Numba: hydra-core, numpy,
 pillow, pooch, pytest, pytest-timeout, rich, safetensors, scikit-image, spandrel, tifffile (all in
 constraints.txt). With ``--ldl`` a step of finetuning runs beside LDL's own (csjliang/LDL), with
 ``--basicsr`` the degradations beside BasicSR's (XPixelGroup/BasicSR); without, ours alone.

@@ -160,7 +160,7 @@ class SwinLayer(nn.Module):
         self.attn = WindowAttention(dim, window, heads, qkv_bias)
         self.norm2 = nn.LayerNorm(dim)
         self.mlp = MLP(dim, hidden)
-        self.drop_path = DropPath(drop_path)
+        self.drop_path = drop_path
         mask = shifted_window_mask(*img_size, window, shift) if shift else None
         self.register_buffer("attn_mask", mask)
 
@@ -174,30 +174,16 @@ class SwinLayer(nn.Module):
         y = join_windows(y, self.window, height, width)
         if self.shift:
             y = y.roll((self.shift, self.shift), dims=(1, 2))
-        x = x + self.drop_path(y)
-        return x + self.drop_path(self.mlp(self.norm2(x)))
+        x = x + self._dropped(y)
+        return x + self._dropped(self.mlp(self.norm2(x)))
 
+    def _dropped(self, branch: Tensor) -> Tensor:
+        if not self.training or self.drop_path == 0:
+            return branch
+        # Here: timm brings torchvision and PyTorch's compiler, which upscaling does without.
+        from timm.layers import drop_path
 
-class DropPath(nn.Module):
-    """Stochastic depth (Huang et al., ECCV 2016): in training, a residual branch is left out.
-
-    As timm's, whose import takes seconds and 200 MB for torchvision and PyTorch's compiler.
-
-    Args:
-        probability: of leaving it out, for each sample; where it stays, it is scaled up.
-    """
-
-    def __init__(self, probability: float) -> None:
-        super().__init__()
-        self.probability = probability
-
-    def forward(self, x: Tensor) -> Tensor:
-        """``(B, …)`` to the same."""
-        if not self.training or self.probability == 0:
-            return x
-        kept = 1 - self.probability
-        mask = x.new_empty(len(x), *[1] * (x.ndim - 1)).bernoulli_(kept)
-        return x * mask.div_(kept)
+        return drop_path(branch, self.drop_path, training=True)
 
 
 class ResidualGroup(nn.Module):

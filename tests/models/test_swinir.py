@@ -4,7 +4,7 @@ import torch
 from desra.errors import InputError
 from models.generators import SwinIR
 from models.generators.swinir_blocks import (
-    DropPath,
+    SwinLayer,
     join_windows,
     partition_windows,
     shifted_window_mask,
@@ -192,12 +192,12 @@ SNAPSHOT = [
 ]
 
 
-def test_stochastic_depth_leaves_out_whole_samples_and_keeps_the_mean():
-    path, x = DropPath(0.25), torch.ones(4000, 2, 3)
-    assert torch.equal(path.eval()(x), x)
+def test_stochastic_depth_leaves_out_whole_samples_in_training_and_keeps_the_mean():
+    layer = SwinLayer(8, 2, 4, 0, 16, (8, 8), drop_path=0.25)
+    x = torch.ones(4000, 2, 3)
+    assert torch.equal(layer.eval()._dropped(x), x)
     torch.manual_seed(0)
-    y = path.train()(x)
+    y = layer.train()._dropped(x)
     assert torch.equal(y, y[:, :1, :1].expand_as(y))
     assert y.unique().tolist() == pytest.approx([0, 4 / 3])
     assert float(y.mean()) == pytest.approx(1, abs=0.04)  # 4.4 standard deviations
-    assert torch.equal(DropPath(0.0).train()(x), x)
