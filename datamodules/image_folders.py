@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import Any, Literal
@@ -120,7 +121,7 @@ class MatchedImages(LightningDataModule):
             num_workers=workers,
             collate_fn=present,
             multiprocessing_context=_start_method() if workers else None,
-            worker_init_fn=_end_with_parent,
+            worker_init_fn=partial(_end_with_parent, os.getpid()),
         )
 
     def _workers(self) -> int:
@@ -190,7 +191,7 @@ def _start_method() -> str:
     return "fork" if "fork" in multiprocessing.get_all_start_methods() else "spawn"
 
 
-def _end_with_parent(_worker: int) -> None:
+def _end_with_parent(parent: int, _worker: int) -> None:
     """Let a reading process end when its parent is killed (Linux).
 
     It would notice by itself, but then wait for ever to hand over a sample that nobody takes.
@@ -198,6 +199,8 @@ def _end_with_parent(_worker: int) -> None:
     if sys.platform == "linux":
         set_parent_death_signal = 1  # PR_SET_PDEATHSIG
         ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGKILL)
+        if os.getppid() != parent:  # killed before it was asked for
+            os._exit(1)
 
 
 def _on_side(matches: Sequence[Match], rule: SplitRule, val: bool) -> list[Match]:

@@ -1,8 +1,11 @@
 """Folders of images for prediction: what is served, what is refused."""
 
+import os
+import sys
+
 import pytest
 
-from datamodules.image_folders import ImageFolders
+from datamodules.image_folders import ImageFolders, _end_with_parent
 from desra.files import Match, write_text
 from desra.images import read_rgb
 from desra.ledger import Ledger
@@ -59,3 +62,12 @@ def test_what_cannot_be_read_is_an_error_of_that_image(bound):
     assert errors[0] is errors[3] is None
     assert "not an image" in errors[1]
     assert "No such file" in errors[2]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="prctl is Linux's")
+def test_a_reader_whose_parent_was_killed_before_it_began_ends():
+    child = os.fork()
+    if not child:
+        _end_with_parent(os.getpid(), 0)  # another process than its parent
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 1
