@@ -129,7 +129,6 @@ def report(name: str, found: Sequence[Seen]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     default = SAMPLES / "weights" / "realesr-animevideov3-x4.pth"
-    default = SAMPLES / "weights" / "realesr-animevideov3-x4.pth"
     parser.add_argument("--weights", nargs="+", default=[str(default)])
     parser.add_argument("--mse-weights", help="of the smooth reference; Lanczos if not given")
     parser.add_argument("--photos", type=Path, required=True)
