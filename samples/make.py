@@ -62,7 +62,13 @@ def make_partner(work_dir: Path, target: Path, seed: int, overrides: list[str]) 
 
 
 def make_set(
-    work_dir: Path, output_dir: Path, mse: Path, seed: int, candidates: int, more: int
+    work_dir: Path,
+    output_dir: Path,
+    mse: Path,
+    seed: int,
+    candidates: int,
+    more: int,
+    effort: int,
 ) -> None:
     """``artifacts/``, ``test/`` and ``val.txt`` under ``output_dir``.
 
@@ -73,6 +79,7 @@ def make_set(
         seed: of crops and degradations.
         candidates: crops of each photo.
         more: see `chosen_keys`.
+        effort: see `write_webp`.
     """
     folder, detected = work_dir / "candidates", work_dir / "detected"
     write_candidates(work_dir / "photos", folder, seed, candidates)
@@ -86,7 +93,7 @@ def make_set(
         "precision=fp32",
         f"output_dir={detected}",
     )
-    write_set(folder, detected, output_dir, more)
+    write_set(folder, detected, output_dir, more, effort)
 
 
 def main() -> None:
@@ -98,6 +105,7 @@ def main() -> None:
     parser.add_argument("--set-only", action="store_true", help="with the shipped partner")
     parser.add_argument("--more", type=int, default=0, help="further crops of each training photo")
     parser.add_argument("--candidates", type=int, default=CANDIDATES, help="that they are of")
+    parser.add_argument("--effort", type=int, default=6, help="of compression, 0 to 6")
     parser.add_argument("overrides", nargs="*", default=[], help="of the training, NAME=VALUE")
     given = parser.parse_args()
     work_dir, output_dir = given.work_dir.resolve(), given.output_dir.resolve()
@@ -107,7 +115,10 @@ def main() -> None:
         if not given.set_only:
             mse = output_dir / "weights" / mse.name
             make_partner(work_dir, mse, given.seed, given.overrides)
-        make_set(work_dir, output_dir, mse, given.seed, given.candidates, given.more)
+        make_set(
+            *(work_dir, output_dir, mse, given.seed),
+            *(given.candidates, given.more, given.effort),
+        )
     except InputError as error:
         parser.exit(2, f"error: {error}\n")
 

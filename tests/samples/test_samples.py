@@ -102,7 +102,7 @@ def test_upscalings_are_the_networks(role: str, weights: Path) -> None:
 def make(work: Path, sample: Path, *more: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "samples.make", str(work), *more]
     return subprocess.run(
-        [*command, "--output-dir", str(sample), "--candidates", "3"],
+        [*command, "--output-dir", str(sample), "--candidates", "3", "--effort", "0"],
         cwd=ROOT,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         capture_output=True,
