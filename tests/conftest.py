@@ -1,8 +1,6 @@
 """Small data through the real path: fixtures that several folders of tests share."""
 
-import os
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +12,7 @@ import pytest
 import torch
 
 from desra.images import write_png
+from tests.processes import run_forked
 from tests.reference import plain_detection
 
 ROOT = Path(__file__).parents[1]
@@ -102,18 +101,12 @@ def plain_mask() -> Callable[..., np.ndarray]:
 
 
 @pytest.fixture
-def run_script() -> Callable[..., subprocess.CompletedProcess[str]]:
+def run_script(monkeypatch: pytest.MonkeyPatch) -> Callable[..., subprocess.CompletedProcess[str]]:
     """Runs an entry point as a user does, in a process of its own."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setenv("WANDB_MODE", "offline")
 
     def run(script: str, *overrides: object, **options: Any) -> subprocess.CompletedProcess[str]:
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", "WANDB_MODE": "offline"}
-        return subprocess.run(
-            [sys.executable, str(ROOT / script), *(str(override) for override in overrides)],
-            capture_output=True,
-            text=True,
-            timeout=240,
-            env=environment,
-            **options,
-        )
+        return run_forked(ROOT / script, [str(override) for override in overrides], **options)
 
     return run

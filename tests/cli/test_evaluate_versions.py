@@ -2,10 +2,8 @@
 
 import csv
 import json
-import subprocess
-import sys
 import xml.etree.ElementTree as ET
-from pathlib import Path
+from functools import partial
 
 import numpy as np
 import pytest
@@ -18,13 +16,12 @@ from models.upscaler import Upscaler
 from tasks.gate import Limits, judge
 from tests.conftest import add_texture, place_artifact, smooth_photo
 
-ROOT = Path(__file__).parents[2]
 SMALL = ("data.num_workers=0", "trainer=cpu", "detector.min_area=100")
 
 
-def evaluate(*arguments):
-    command = [sys.executable, "-W", "ignore", ROOT / "evaluate.py", *map(str, arguments)]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+@pytest.fixture
+def evaluate(run_script):
+    return partial(run_script, "evaluate.py")
 
 
 @pytest.fixture
@@ -56,7 +53,7 @@ def folder_of(photos, root, worse=()):
     return root
 
 
-def test_three_versions_of_which_one_is_a_folder(photos, weights, tmp_path):
+def test_three_versions_of_which_one_is_a_folder(evaluate, photos, weights, tmp_path):
     folder = folder_of(photos, tmp_path / "elsewhere", worse=(4,))
     out = tmp_path / "out"
     done = evaluate(
@@ -92,7 +89,7 @@ def test_three_versions_of_which_one_is_a_folder(photos, weights, tmp_path):
     assert "elsewhere: artifact share" in (out / "index.html").read_text()
 
 
-def test_a_worse_generator_is_convicted_with_code_3(photos, weights, tmp_path):
+def test_a_worse_generator_is_convicted_with_code_3(evaluate, photos, weights, tmp_path):
     old = folder_of(photos, tmp_path / "old")
     new = folder_of(photos, tmp_path / "new", worse=range(6))
     out = tmp_path / "out"
@@ -113,7 +110,7 @@ def test_a_worse_generator_is_convicted_with_code_3(photos, weights, tmp_path):
     assert "may not take old's place" in done.stderr + done.stdout
 
 
-def test_the_same_generator_passes(photos, weights, tmp_path):
+def test_the_same_generator_passes(evaluate, photos, weights, tmp_path):
     out = tmp_path / "out"
     command = ("task=gate", f"old={weights[0]}", f"new={weights[0]}", f"lr_root={photos}")
     done = evaluate(*command, f"output_dir={out}", "limits.psnr_outside=30", *SMALL)
@@ -122,7 +119,7 @@ def test_the_same_generator_passes(photos, weights, tmp_path):
     assert (suite.get("tests"), suite.get("failures")) == ("3", "0")
 
 
-def test_what_is_wrong_is_a_line(photos, weights, tmp_path):
+def test_what_is_wrong_is_a_line(evaluate, photos, weights, tmp_path):
     for path in sorted(photos.iterdir())[2:]:
         path.unlink()
     done = evaluate(

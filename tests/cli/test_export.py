@@ -4,9 +4,8 @@ import base64
 import json
 import os
 import re
-import subprocess
-import sys
 import threading
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -36,12 +35,12 @@ def weights(tmp_path):
     return tmp_path / "tuned.pth"
 
 
-def export(*arguments):
-    command = [sys.executable, "-W", "ignore", ROOT / "export.py", *map(str, arguments)]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+@pytest.fixture
+def export(run_script):
+    return partial(run_script, "export.py")
 
 
-def test_several_formats_with_card_and_entry(weights, tmp_path):
+def test_several_formats_with_card_and_entry(export, weights, tmp_path):
     for number in range(2):
         write_png(tmp_path / f"photos/{number}.png", smooth_photo(number, 70, 80))
     out = tmp_path / "out"
@@ -82,7 +81,7 @@ def test_several_formats_with_card_and_entry(weights, tmp_path):
     assert resource["size"] == (out / "tuned.onnx").stat().st_size
 
 
-def test_what_is_refused_is_not_left_there(weights, tmp_path):
+def test_what_is_refused_is_not_left_there(export, weights, tmp_path):
     out = tmp_path / "out"
     done = export(f"weights={weights}", "format=onnx", f"output_dir={out}", "tolerance=0")
     assert done.returncode == 1
