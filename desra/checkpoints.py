@@ -224,7 +224,10 @@ def write_state(
     try:
         with atomic_path(path) as temporary:
             if path.suffix == SAFETENSORS:
+                temporary.touch()
+                mode = temporary.stat().st_mode  # by the umask, where the writer's own is 0600
                 save_file(next(iter(plain.values())), temporary, metadata)
+                temporary.chmod(mode)
             elif "" in plain:
                 torch.save(plain[""], temporary)
             else:

@@ -228,3 +228,15 @@ def test_a_torchscript_program_is_not_run(tmp_path):
 def test_averaged_weights_by_other_names(tmp_path, held):
     torch.save(held, tmp_path / "w.pth")
     same(read_checkpoint(tmp_path / "w.pth").states()[0].tensors, STATE)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="permissions of Unix")
+@pytest.mark.parametrize("umask", [0o022, 0o077, 0o002])
+def test_permissions_follow_the_umask_in_every_format(tmp_path, umask):
+    before = os.umask(umask)
+    try:
+        for name in ("w.pth", "w.safetensors"):
+            write_state(tmp_path / name, {"": STATE})
+            assert (tmp_path / name).stat().st_mode & 0o777 == 0o666 & ~umask
+    finally:
+        os.umask(before)
