@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
+from typing import NoReturn
 
 from desra.files import sayable
 
@@ -122,6 +123,30 @@ def _in_quotes(value: str) -> str:
     return QuotedString(value, Quote.single).with_quotes()
 
 
+def unknown_flag(arguments: Sequence[str]) -> str | None:
+    """What is wrong with a flag, in one line; None where Hydra knows all of them.
+
+    argparse would print the usage, with all of Hydra's own flags.
+    """
+    from hydra._internal.utils import get_args_parser
+
+    class Wrong(Exception):
+        pass
+
+    def complain(message: str) -> NoReturn:
+        raise Wrong(message)
+
+    parser = get_args_parser()
+    parser.error = complain  # type: ignore[method-assign]
+    if "--version" in arguments:
+        return None  # ends the process as soon as it is parsed
+    try:
+        parser.parse_args(list(arguments))
+    except Wrong as problem:
+        return f"{problem}; settings are given as NAME=VALUE, --help lists them"
+    return None
+
+
 def mistyped(arguments: Sequence[str], config_dir: Path) -> str | None:
     """The first setting that has a word where its defaults are numbers or null, in one line.
 
@@ -139,7 +164,8 @@ def _mistyped(arguments: Sequence[str], config_dir: Path, kinds: tuple[type, ...
     defaults = _defaults(config_dir)
     for argument in arguments:
         match = _OVERRIDE.fullmatch(argument)
-        given = defaults.get(match[1].lstrip("+"), ()) if match else ()
+        given = [*defaults.get(match[1].lstrip("+"), {}).values()] if match else []
+        given = [value for value in given if not str(value).startswith("${")]
         if match and given and match[2] != "null" and {*map(type, given)} <= {*kinds}:
             try:
                 float(match[2])
@@ -154,9 +180,14 @@ def setting_names(config_dir: Path) -> tuple[str, ...]:
     return tuple(sorted(_defaults(config_dir)))
 
 
+def owners(name: str, config_dir: Path) -> tuple[str, ...]:
+    """Where a setting stands: commands (``upscale.py``) and options (``trainer=ddp``)."""
+    return tuple(_defaults(config_dir).get(name, ()))
+
+
 @lru_cache(maxsize=1)
-def _defaults(config_dir: Path) -> dict[str, list[object]]:
-    """Settings and groups by name, with what values the configs give them."""
+def _defaults(config_dir: Path) -> dict[str, dict[str, object]]:
+    """Settings and groups by name, with the value that each command and option gives them."""
     from omegaconf import DictConfig, OmegaConf
 
     def below(node: object, prefix: str) -> Iterator[tuple[str, object]]:
@@ -168,14 +199,15 @@ def _defaults(config_dir: Path) -> dict[str, list[object]]:
                 yield f"{prefix}{key}", getattr(child, "_value", lambda: None)()
                 yield from below(child, f"{prefix}{key}.")
 
-    found: dict[str, list[object]] = {}
+    found: dict[str, dict[str, object]] = {}
     for path in sorted(config_dir.rglob("*.yaml")):
         group = path.parent.relative_to(config_dir).as_posix()
         inside = group not in (".", "hydra")
         whole = "@package _global_" in path.read_text("utf-8")[:200]
         prefix = f"{group}." if inside and not whole else ""
+        owner = f"{group}={path.stem}" if inside else f"{path.stem}.py"
         if inside:
-            found.setdefault(group, []).append(path.stem)
+            found.setdefault(group, {})[owner] = path.stem
         for name, value in below(OmegaConf.load(path), prefix):
-            found.setdefault(name, []).append(value)
+            found.setdefault(name, {})[owner] = value
     return found

@@ -9,6 +9,8 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from cli.arguments import is_path_setting
+from cli.value_ranges import check_ranges, leaves
 from desra.errors import InputError
 
 _READ = ("input", "restored", "hr", "labels", "old", "new")
@@ -19,14 +21,20 @@ def check_config(config: DictConfig) -> None:
     """Name what the command must give, and not where in the configuration it would be used.
 
     Raises:
-        InputError: a setting has no value, folders that a task needs are not given, an input is
-            not there, or the output lies in one.
+        InputError: a setting has no value, or a number that it cannot have; folders that a task
+            needs are not given, an input is not there, the output lies in one, or weights are given
+            to a new generator.
     """
     missing = [str(name) for name in config if OmegaConf.is_missing(config, name)]
     missing = missing or list(_missing_below(config))
     if missing:
         overrides = " ".join(f"{name}=VALUE" for name in missing)
         raise InputError(f"{', '.join(missing)}: no value given; add {overrides} to the command")
+    check_ranges(config)
+    for name, value in leaves(config):
+        if isinstance(value, str) and not value.strip() and is_path_setting(name):
+            raise InputError(f"{name}: is empty; give {name}=PATH, or leave it out")
+    _check_generator(config)
     data = config.get("data")
     for name, value in _settings(config):
         _check_place(name, value)
@@ -71,14 +79,20 @@ def _inputs(config: DictConfig) -> Iterator[tuple[str, Path]]:
                     yield f"{place}{name}", part
 
 
-def check_choices(choices: Mapping[str, str | None]) -> None:
-    """Name options that do not go together; ``choices`` are those of all groups.
+def check_choices(choices: Mapping[str, str | None], config: DictConfig) -> None:
+    """Name options that do not go together, or were chosen as a setting is; of all groups.
 
     Raises:
-        InputError: a detector is named to a task that has none.
+        InputError: a detector is named to a task that has none, or a word stands where the settings
+            of an option should.
 
-    >>> check_choices({"task": "detector", "detector": "ssim"})
+    >>> check_choices({"task": "detector", "detector": "ssim"}, OmegaConf.create())
     """
+    for group in choices:
+        place = group.partition("@")[2] or group.replace("/", ".")
+        given = None if place.startswith("hydra") else OmegaConf.select(config, place)
+        if isinstance(given, str | int | float):
+            raise InputError(f"{place}={given}: is a choice; give {group}={given}")
     detector = choices.get("detector")
     if choices.get("task") == "masks" and detector is not None:
         raise InputError(
@@ -98,6 +112,25 @@ def _missing_below(node: Any, prefix: str = "") -> Iterator[str]:
             yield f"{prefix}{name}"
         else:
             yield from _missing_below(child, f"{prefix}{name}.")
+
+
+def _check_generator(config: DictConfig) -> None:
+    """A new network takes no weights, and what runs over images needs some."""
+    node = OmegaConf.select(config, "model.generator" if "model" in config else "generator")
+    if not isinstance(node, DictConfig) or node.get("_partial_", False):
+        return
+    kind = str(node.get("_target_", "a network")).rpartition(".")[2]
+    if "model" not in config:
+        raise InputError(
+            f"generator: a new {kind}, without weights, is for train.py; leave generator=… out, "
+            "the architecture is read from the weights"
+        )
+    weights = config.get("generator_weights")
+    if weights is not None:
+        raise InputError(
+            f"generator_weights={weights}: a new {kind} takes no weights; give "
+            "generator_weights=null, or leave generator=… out to go on from these weights"
+        )
 
 
 def _settings(node: Any) -> Iterator[tuple[str, Any]]:

@@ -29,6 +29,8 @@ _ALIKE = 3  # causes that more images than this have in common are said once
 _LOST = re.compile(r"Connection (closed|reset) by peer|Broken pipe|ProcessGroup|\bgloo\b", re.I)
 """What the collectives of PyTorch raise where another rank has died."""
 
+_OF_TRAINER = re.compile(r"^full_key: trainer$", re.M)
+
 _STOPPED_BY = (signal.SIGTERM, signal.SIGINT)
 _ON_AGAIN = "start again to go on, train.py with ckpt_path=OUTPUT_DIR/checkpoints/last.ckpt"
 
@@ -93,6 +95,10 @@ def user_message(error: BaseException | None) -> str | None:
             return _lost_message()
         if type(error).__name__ == "MisconfigurationException":  # Lightning's, not imported here
             return f"trainer: {_one_line(error)}; see conf/trainer for others"
+        if type(error).__name__ == "InstantiationException" and _OF_TRAINER.search(str(error)):
+            # What it refuses otherwise: an unknown accelerator, strategy, precision, …
+            refused = error.__cause__ or error
+            configuration = f"trainer: {_one_line(refused)}; see conf/trainer for others"
         if isinstance(error, OmegaConfBaseException):
             configuration = f"{error.full_key or 'configuration'}: {_first_line(error)}"
             if re.search("Interpolation|Grammar", type(error).__name__):
@@ -175,13 +181,19 @@ def hydra_message(error: BaseException, config_dir: Path, arguments: Sequence[st
         OverrideParseException,
     )
 
-    from cli.arguments import setting_names
+    from cli.arguments import owners, setting_names
 
     if not isinstance(error, HydraException):
         return None
     text = str(error)
     if match := re.search(r"Could not (?:override|delete)[^']*'([^']+)'", text):
         name = match[1].lstrip("+")
+        if (config_dir / name).is_dir():
+            meant = re.search(r"Did you mean to override ([^\s?]+)", text)
+            hint = f"did you mean {meant[1]}=…?" if meant else "--help lists them"
+            return f"{name}: no choice of this command; {hint}"
+        if known := owners(name, config_dir):
+            return f"{name}: no setting of this command as it is given, but of {_some(known)}"
         return f"{name}: no such setting{_like(name, setting_names(config_dir))}"
     if match := re.search(r"Could not find '([^']+)'", text):
         group, _, option = match[1].rpartition("/")
@@ -215,6 +227,11 @@ def _like(name: str, known: Sequence[str]) -> str:
     last = name.rpartition(".")[2]
     near += [other for other in known if other.rpartition(".")[2] == last and other not in near]
     return f"; did you mean {', '.join(near[:3])}?" if near else "; --help lists them"
+
+
+def _some(names: Sequence[str], count: int = 3) -> str:
+    more = f" and {len(names) - count} more" if len(names) > count else ""
+    return f"{', '.join(names[:count])}{more}"
 
 
 def _first_line(error: BaseException) -> str:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import cli.resolvers  # noqa: F401  registers what the configs use
-from cli.arguments import mistyped, quote_paths, unusable_path
+from cli.arguments import mistyped, quote_paths, unknown_flag, unusable_path
 from cli.deferred import defer_imports
 from cli.early_checks import check_choices, check_config, refuse_output_in_input
 from cli.failures import (
@@ -65,7 +65,7 @@ def entry_point(task: Callable[..., Any]) -> Callable[..., Any]:
 
         _quiet_libraries()
         try:
-            check_choices(HydraConfig.get().runtime.choices)
+            check_choices(HydraConfig.get().runtime.choices, config)
             check_config(config)
             return task(config)
         except Exception as error:
@@ -103,8 +103,8 @@ def launch(main: Callable[[], Any], arguments: Callable[[Sequence[str]], list[st
     defer_imports()
     if sys.stderr.isatty():  # importing takes seconds, on a busy machine many
         say(f"{Path(sys.argv[0]).name}: loading PyTorch and Lightning …")
-    problem = unusable_path(sys.argv[1:]) or _missing_extra(sys.argv[1:])
-    if problem:
+    given = sys.argv[1:]
+    if problem := unknown_flag(given) or unusable_path(given) or _missing_extra(given):
         _usage_error(problem)
     else:
         sys.argv[1:] = quote_paths(arguments(sys.argv[1:]))

@@ -10,6 +10,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any, get_args
 
+import torch
 from lightning import LightningModule
 from numpy.typing import NDArray
 
@@ -17,10 +18,14 @@ from desra.errors import InputError
 from desra.files import Match
 from desra.image_task import Result, Sample
 from desra.image_writing import Format, output_suffix, write_image
-from desra.images import Picture, read_image
+from desra.images import LONGEST_SIDE, Picture, read_image
 from desra.ledger import Row
+from desra.memory import available_memory
 from desra.resampling import resize_lanczos
 from models.upscaler import Alpha, Upscaler, check_choice
+
+_RESIZING = 12
+"""Bytes a pixel that `resize_lanczos` takes beside its result: a channel as float, three times."""
 
 log = logging.getLogger(__name__)
 
@@ -123,6 +128,7 @@ class Upscaling(LightningModule):
         extra: Row = {}
         try:
             path = self._output_path(sample.match, picture.pixels)
+            new_height, new_width = self._final_size(picture.pixels)
             pixels, more = self.enlarge(sample.match.key, picture, extra)
         except InputError as error:
             result.error = f"{sample.match.paths['lr']}: {error}"
@@ -132,6 +138,8 @@ class Upscaling(LightningModule):
             "output": path.relative_to(self.output_dir).as_posix(),
             "width": width,
             "height": height,
+            "new_width": new_width,
+            "new_height": new_height,
             "float32_tiles": self.upscaler.redone_tiles - redone,
             **extra,
             "seconds": round(sample.seconds + perf_counter() - start, 4),
@@ -158,21 +166,34 @@ class Upscaling(LightningModule):
             raise InputError("would be overwritten; give a suffix or another output_dir")
         return path
 
+    def _final_size(self, pixels: NDArray) -> tuple[int, int]:
+        """Height and width of what will be written.
+
+        Raises:
+            InputError: by ``outscale``, longer than an image may be, or more than the memory holds.
+        """
+        height, width, channels = pixels.shape
+        if self.outscale is None:
+            return height * self.upscaler.scale, width * self.upscaler.scale
+        height, width = (max(round(side * self.outscale), 1) for side in (height, width))
+        needed = height * width * (channels * pixels.itemsize + _RESIZING)
+        if max(height, width) > LONGEST_SIDE or needed > available_memory(torch.device("cpu")):
+            raise InputError(
+                f"outscale={self.outscale:g} makes it {width}x{height} ({needed / 2**30:.3g} GB), "
+                "more than can be held; give a smaller one"
+            )
+        return height, width
+
     def _write(
         self, path: Path, picture: Picture, more: dict[Path, NDArray], row: Row
     ) -> list[Path]:
         """Bring to the final size and write, in a writing thread."""
-        height, width = picture.pixels.shape[:2]
-        if self.outscale is not None:
-            height, width = (
-                max(round(side * self.outscale), 1) for side in (row["height"], row["width"])
-            )
+        height, width = row["new_height"], row["new_width"]
         write_image(
             path,
             replace(picture, pixels=resize_lanczos(picture.pixels, height, width)),
             self.quality,
         )
-        row |= {"new_width": width, "new_height": height}
         return [path, *self.write_more(more)]
 
     def write_more(self, files: dict[Path, NDArray]) -> Sequence[Path]:

@@ -7,7 +7,14 @@ from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
-from cli.arguments import is_path_setting, mistyped, quote_paths, setting_names, unusable_path
+from cli.arguments import (
+    is_path_setting,
+    mistyped,
+    quote_paths,
+    setting_names,
+    unknown_flag,
+    unusable_path,
+)
 from tests.conftest import ROOT
 
 PATHS = [
@@ -168,3 +175,21 @@ def test_nothing_but_paths_is_quoted():
             if is_path_setting(str(name)) and isinstance(value, (bool, int, float)):
                 numbers.add(f"{path.name}: {name}")
     assert not numbers
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (["input=x", "--foo"], "unrecognized arguments: --foo; settings are given as NAME=VALUE"),
+        (["--weights", "x.pth"], "unrecognized arguments: --weights"),
+        (["--cfg", "x"], "argument --cfg/-c: invalid choice: 'x'"),
+        (["-m", "seed=1,2", "--cfg", "job", "--config-dir=x"], None),
+        (["--help"], None),
+        (["--version"], None),
+        ([], None),
+    ],
+)
+def test_a_flag_that_hydra_has_not_is_one_line(arguments, problem, capsys):
+    found = unknown_flag(arguments)
+    assert found is None if problem is None else found.startswith(problem)
+    assert capsys.readouterr() == ("", "")

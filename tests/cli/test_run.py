@@ -14,6 +14,7 @@ import torch
 from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import InstantiationException
+from hydra.utils import instantiate
 from lightning import LightningModule, Trainer
 from omegaconf import OmegaConf
 from omegaconf.errors import MissingMandatoryValue
@@ -54,6 +55,7 @@ def test_a_bug_is_not_hidden():
 
 def test_failures_are_listed_once_by_rank_zero_and_set_the_exit_code(monkeypatch, capsys):
     monkeypatch.setattr(failures, "_exit_code", 0)
+    monkeypatch.setattr("sys.argv", ["detect.py"])
     failures.report_failures([])
     with pytest.raises(SystemExit, match="0"):
         run.launch(lambda: None)
@@ -217,6 +219,9 @@ def test_one_cause_of_many_images_is_said_once(monkeypatch, capsys):
     [
         ("detector.treshold=0.5", "no such setting; did you mean detector.threshold"),
         ("detector=dessra", "no such option; did you mean desra"),
+        ("trainer.num_nodes=2", "no setting of this command as it is given, but of trainer=ddp"),
+        ("quality=3", "no setting of this command as it is given, but of upscale.py"),
+        ("task=masks", "no choice of this command"),
         ("iteratons=3", "no such setting; did you mean iterations"),
         ("objective=a(", "not understood; quote the value"),
         ("foo", "not understood; give settings as NAME=VALUE"),
@@ -228,6 +233,22 @@ def test_typing_errors_are_one_line_with_the_nearest_names(override, message):
     line = failures.hydra_message(error, ROOT / "conf", [override])
     assert message in line
     assert "\n" not in line
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"accelerator": "tpu"}, {"devices": "abc"}, {"strategy": "x"}, {"precision": "x"}, {"x": 1}],
+)
+def test_what_the_trainer_refuses_is_one_line(settings):
+    config = OmegaConf.create(
+        {"trainer": {"_target_": "lightning.Trainer", "accelerator": "cpu", **settings}}
+    )
+    error = raised(lambda: instantiate(config.trainer))
+    line = failures.user_message(error)
+    assert line.startswith("trainer: ")
+    assert next(iter(settings)) in line or "torch_xla" in line
+    assert "\n" not in line
+    assert failures.error_code(error) == failures.USAGE_ERROR
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -17,9 +17,13 @@ from hydra import compose, initialize_config_dir
 from PIL import Image, ImageCms
 
 from cli import failures, run
-from desra.images import read_image, write_png
+from desra.files import Match
+from desra.image_task import Sample
+from desra.images import Picture, read_image, write_png
 from desra.resampling import resize_lanczos
 from models.generators import SRVGGNetCompact, load_generator, write_generator
+from models.upscaler import Upscaler
+from tasks.upscale import Upscaling
 
 ROOT = Path(__file__).parents[2]
 CPU = ("trainer=cpu", "data.num_workers=0")
@@ -291,3 +295,14 @@ def test_an_image_is_not_written_over_itself(photos, weights, upscale):
     assert code == 1
     assert "overwritten" in errors
     assert (photos / "colour.png").read_bytes() == before
+
+
+def test_an_image_that_outscale_makes_too_large_is_not_begun(tmp_path, monkeypatch):
+    network = SRVGGNetCompact(2, features=8, depth=2)
+    task = Upscaling("in", tmp_path, Upscaler(network), outscale=50)
+    monkeypatch.setattr("tasks.upscale.available_memory", lambda device: 10**7)
+    monkeypatch.setattr(task, "enlarge", lambda *_: pytest.fail("it was begun"))
+    match = Match("a", {"lr": Path("in/a.png")})
+    sample = Sample(match, payload=Picture(np.zeros((20, 40, 3), np.uint8)))
+    (result,) = task.predict_step([sample])
+    assert result.error.startswith("in/a.png: outscale=50 makes it 2000x1000 (0.0279 GB), more")
