@@ -81,8 +81,9 @@ def job_name(job: Job) -> str:
 
 
 def _show(jobs: Sequence[Job]) -> None:
-    from rich.console import Console
     from rich.table import Table
+
+    from desra.terminal import terminal
 
     title = "Detectors at their thresholds t, and at the best one on the other half of the images"
     table = Table(title=title, box=None, pad_edge=False)  # fits 80 columns
@@ -101,7 +102,7 @@ def _show(jobs: Sequence[Job]) -> None:
             _number(job["seconds_per_megapixel"], ".3g"),
             *([_number(job.get(_RANK), ".2f")] if ranked else []),
         )
-    Console().print(table)
+    terminal().print(table)
 
 
 def _cell(job: Job, name: str) -> str:

@@ -19,7 +19,13 @@ from typing import Any
 USAGE_ERROR = 2
 SOME_FAILED = 1
 
-_OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
+_OF_THE_DISK = {
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "make room"),
+    errno.EIO: "see to the disk",
+    errno.EFBIG: "allow larger files (ulimit -f)",
+}
+"""What to do before the run can go on."""
+
 _OF_A_PLACE = (
     *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST),
     *(errno.ENAMETOOLONG, errno.ELOOP),
@@ -168,7 +174,8 @@ def error_code(error: BaseException | None) -> int:
 def _place_message(error: OSError) -> str:
     place = error.filename or "output_dir"
     if error.errno in _OF_THE_DISK:
-        return f"{place}: {error.strerror}; make room and start again, what is done stays done"
+        mend = _OF_THE_DISK[error.errno]
+        return f"{place}: {error.strerror}; {mend} and start again, what is done stays done"
     return f"{place}: {error.strerror}; give another place"
 
 

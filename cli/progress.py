@@ -9,7 +9,6 @@ from typing import Any
 
 from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
-from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -21,6 +20,7 @@ from rich.progress import (
 )
 
 from cli.failures import watch
+from desra.terminal import terminal
 
 EVERY = 30.0
 """Seconds from one line to the next, where there is no terminal."""
@@ -127,7 +127,7 @@ class RunProgress(Callback):
                 MofNCompleteColumn(),
                 TimeElapsedColumn(),
                 TimeRemainingColumn(),
-                console=Console(stderr=True),
+                console=terminal(stderr=True),
                 transient=True,
                 expand=True,
             )

@@ -150,8 +150,9 @@ def _only_what_differs(jobs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]
 
 def show_jobs(jobs: Sequence[Mapping[str, Any]], metrics: Sequence[str] | None = None) -> None:
     """Print one row a job as a table: its settings, and these metrics or all."""
-    from rich.console import Console
     from rich.table import Table
+
+    from desra.terminal import terminal
 
     table = Table(title="sweep")
     settings = [name for name in jobs[0] if any(isinstance(job[name], str) for job in jobs)]
@@ -160,7 +161,7 @@ def show_jobs(jobs: Sequence[Mapping[str, Any]], metrics: Sequence[str] | None =
         table.add_column(name, justify="right", overflow="fold")
     for job in jobs:
         table.add_row(*(_cell(job[name]) for name in names))
-    Console().print(table)
+    terminal().print(table)
 
 
 def _cell(value: Any) -> str:

@@ -13,7 +13,6 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
 from lightning import LightningModule, Trainer, seed_everything
 from omegaconf import DictConfig
-from rich.console import Console
 from rich.table import Table
 
 from callbacks.loggers import METRICS, CurveLogger, close_loggers, log_settings
@@ -28,6 +27,7 @@ from desra.errors import InputError
 from desra.files import write_text
 from desra.leftovers import remove_leftovers
 from desra.report.before_after import figure_text
+from desra.terminal import terminal
 from models.generators import resolve_weights
 
 Figures = dict[str, float]
@@ -158,4 +158,4 @@ def _show(first: Figures, last: Mapping[str, float]) -> None:
         values = (first[name], last[name])
         texts = (figure_text(name, None if math.isnan(value) else value) for value in values)
         table.add_row(name, *texts)
-    Console().print(table)
+    terminal().print(table)

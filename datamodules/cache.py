@@ -11,11 +11,11 @@ import numpy as np
 import torch
 from lightning.pytorch.utilities import rank_zero_only
 from numpy.typing import NDArray
-from rich.console import Console
 from rich.progress import track
 
 from desra.errors import InputError
 from desra.images import read_rgb
+from desra.terminal import terminal
 
 Size = tuple[int, int]
 """Height and width."""
@@ -104,7 +104,7 @@ def _progress(results: Iterable[str | None], total: int) -> Iterable[str | None]
         results,
         "reading images",
         total,
-        console=Console(stderr=True),
+        console=terminal(stderr=True),
         transient=True,
         disable=getattr(rank_zero_only, "rank", 0) != 0,
     )

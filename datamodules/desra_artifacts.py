@@ -10,7 +10,6 @@ from typing import Any, Literal
 import torch
 from lightning.pytorch.utilities import rank_zero_only
 from numpy.typing import NDArray
-from rich.console import Console
 from torch.utils.data import DataLoader
 
 from datamodules.artifact_folders import FOLDER_NAMES, IMAGE_ROLES, ArtifactTuple
@@ -26,6 +25,7 @@ from datamodules.splits import SplitRule
 from datamodules.training_data import TrainingData
 from desra.errors import InputError
 from desra.same_scene import misalignment
+from desra.terminal import terminal
 
 log = logging.getLogger(__name__)
 
@@ -201,7 +201,7 @@ class DeSRAArtifacts(TrainingData):
     @rank_zero_only
     def _say(self, left_out: Sequence[str]) -> None:
         table = summary(self.root, self.train, self.val, len(self.pairs), self.images)
-        Console(stderr=True).print(table)
+        terminal(stderr=True).print(table)
         for line in left_out:
             log.warning("left out: %s", line)
         size = self.crop_rule.size(self.scale)

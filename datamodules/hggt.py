@@ -9,7 +9,6 @@ from typing import Any, Literal
 
 import torch
 from lightning.pytorch.utilities import rank_zero_only
-from rich.console import Console
 from rich.table import Table
 
 from datamodules.cache import Size
@@ -24,6 +23,7 @@ from desra.errors import InputError
 from desra.hggt_labels import LABELS, ORIGINAL, Ties
 from desra.hggt_sets import GroundTruthSet, find_sets
 from desra.images import image_size
+from desra.terminal import terminal
 
 Target = Literal["original", "positive"]
 
@@ -267,4 +267,4 @@ class HGGTSets(HRImages):
         table.add_row("all", str(len(sets)))
         for label in ("Positive", "Negative") if self.negatives else ("Positive",):
             table.add_row(f"with a {label}", str(sum(bool(one.voted(label)) for one in sets)))
-        Console(stderr=True).print(table)
+        terminal(stderr=True).print(table)

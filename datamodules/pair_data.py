@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from lightning.pytorch.utilities import rank_zero_only
-from rich.console import Console
 from rich.table import Table
 from torch.utils.data import DataLoader
 
@@ -19,6 +18,7 @@ from datamodules.pair_samples import WholePairs
 from datamodules.problems import raise_all
 from datamodules.splits import SplitRule
 from datamodules.training_data import TrainingData
+from desra.terminal import terminal
 
 log = logging.getLogger(__name__)
 
@@ -104,7 +104,7 @@ class PairData(TrainingData):
         table.add_row("HR sizes", *(_size_range(side) for side in sides))
         table.add_row("scale", f"×{self.scale}", "")
         table.add_row("kept in memory", f"{self.images.kept_bytes / 1e9:.2f} GB", "")
-        Console(stderr=True).print(table)
+        terminal(stderr=True).print(table)
         for line in left_out:
             log.warning("left out: %s", line)
 

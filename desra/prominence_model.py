@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from scipy import optimize, special, stats
 
 from desra.errors import InputError
-from desra.files import write_text
+from desra.files import read_json, write_text
 
 RIDGES = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
 KNOTS = 5
@@ -72,15 +72,15 @@ class ProminenceModel:
         Raises:
             InputError: unreadable, or not a model.
         """
+        record = read_json(path, "give prominence.json of task=fit_prominence")
         try:
-            record = json.loads(Path(path).read_text("utf-8"))
             knots, weights = (np.array(record[name], float) for name in ("knots", "weights"))
             features = [str(name) for name in record["features"]]
             monotone = np.array(record["monotone"], bool)
             intercept = float(record["intercept"])
             if knots.shape != (len(features), KNOTS) or weights.shape != (len(features), KNOTS - 1):
                 raise ValueError("knots and weights do not fit the features")
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, IndexError) as error:
             raise InputError(
                 f"{path}: not a model of prominence ({error}); give prominence.json of "
                 "task=fit_prominence"

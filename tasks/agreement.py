@@ -10,7 +10,6 @@ from statistics import median
 from typing import Any
 
 import numpy as np
-from rich.console import Console
 from rich.table import Table
 
 from desra.files import write_table, write_text
@@ -23,6 +22,7 @@ from desra.metrics.agreement import (
     pairwise_kappa,
     rating_counts,
 )
+from desra.terminal import terminal
 from tasks.agreement_plots import plot_agreement
 
 _VALUES = np.array([1.0, 0.0, -1.0])  # of Positive, Similar, Negative
@@ -106,9 +106,11 @@ class Agreement:
         table = Table(*rows[0], title="Annotators; bias: how much higher than the others, -2 to 2")
         for row in rows:
             table.add_row(*(f"{v:.3f}" if isinstance(v, float) else str(v) for v in row.values()))
-        Console().print(table)
+        terminal().print(table)
         for name, value in self.summary.items():
-            Console().print(f"{name}: {value if not isinstance(value, float) else round(value, 4)}")
+            terminal().print(
+                f"{name}: {value if not isinstance(value, float) else round(value, 4)}"
+            )
 
 
 def _known(value: float) -> float | None:

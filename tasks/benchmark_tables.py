@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from lightning.pytorch.loggers import Logger, WandbLogger
-from rich.console import Console
 from rich.table import Table
 
 from desra.files import atomic_path, write_table, write_text
 from desra.metrics.curves import precision_recall
+from desra.terminal import terminal
 from tasks.benchmark_counts import MEASURES, CellScores
 
 TABLE, LATEX, RANKS, PLOT = "benchmark.csv", "benchmark.tex", "ranks.csv", "benchmark"
@@ -156,7 +156,7 @@ def show_tables(
     notes: Sequence[str],
 ) -> None:
     """Print the cells, the mean ranks, the definitions and what was checked."""
-    console = Console()
+    console = terminal()
     table = Table(title=title, box=None, pad_edge=False)
     for name in ("set", "reference", "detector"):
         table.add_column(name, overflow="fold")

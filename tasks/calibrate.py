@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from rich.console import Console
 from rich.table import Table
 
 from desra.calibration import (
@@ -35,6 +34,7 @@ from desra.rim import inside
 from desra.segmenters import Segmenter
 from desra.semantics import ADE20K_CLASSES, INTERVALS, texture_intervals
 from desra.stage_cache import Stage
+from desra.terminal import terminal
 from models.upscaler import Upscaler
 from tasks.calibrate_plots import plot_classes, plot_overview
 from tasks.pair_task import PairTask
@@ -214,7 +214,7 @@ class CalibrationTask(PairTask[Counted]):
         """Print the table's most seen classes; only now is the progress bar gone."""
         if not self.summary:  # another rank has it
             return
-        console = Console()
+        console = terminal()
         if self.calibration is None:
             console.print("no image could be done; no table written")
             return

@@ -9,7 +9,6 @@ from pathlib import Path
 from time import perf_counter
 from typing import Literal, get_args
 
-from rich.console import Console
 from rich.table import Table
 
 from desra.detector import Detector
@@ -35,6 +34,7 @@ from desra.operating_points import (
 from desra.rim import inside
 from desra.segmenters import Segmenter
 from desra.stage_cache import Stage
+from desra.terminal import terminal
 from models.upscaler import Upscaler
 from tasks.choose_threshold_plot import plot_sweep
 from tasks.choose_threshold_promise import Of, Promise, counts_of, lines
@@ -195,7 +195,7 @@ class ThresholdChoice(PairTask[Stage]):
         """Print what was chosen; only now is the progress bar gone."""
         if not self.summary:  # another rank has it
             return
-        console = Console()
+        console = terminal()
         if self.choice is None:
             reason = "nothing is detected" if self.summary["labelled"] else "nothing is labelled"
             console.print(f"{reason} in {self.summary['images']} images: no settings to choose")

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import torch
 from lightning.pytorch.utilities import rank_zero_only
-from rich.console import Console
 from rich.table import Table
 from torch import nn
 
@@ -26,6 +25,7 @@ from desra.ledger import Row
 from desra.metrics.detail import BACKBONES, Backbone, RegionLPIPS, region_psnr
 from desra.regions import count_regions
 from desra.segmenters import Segmenter
+from desra.terminal import terminal
 from models.generators import load_generator
 from models.upscaler import Upscaler
 from tasks.versions import Versions, VersionsTask, plane
@@ -199,7 +199,7 @@ class VersionComparison(VersionsTask):
         if not self.summary:  # another rank has them
             return
         self.say_reference()
-        console = Console()
+        console = terminal()
         table = Table(
             "version", "artifact share", "regions", "PSNR to HR", "LPIPS to HR", title=TITLE
         )

@@ -13,7 +13,6 @@ from typing import Any, NamedTuple, get_args
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
@@ -36,6 +35,7 @@ from desra.metrics.curves import pixel_histogram, precision_recall
 from desra.rim import clear_rim, inside
 from desra.segmenters import Segmenter
 from desra.stage_cache import Stage
+from desra.terminal import terminal
 from models.upscaler import Upscaler
 from tasks.detector_scores import ImageScores, TuneFor, score_set
 from tasks.masks import (
@@ -327,7 +327,7 @@ class DetectorEvaluation(PairTask[Timed]):
             for name, text in self.prominence.lines(self.summary):
                 table.add_row(name, text)
         table.add_row("images", *(str(self.summary.get(f"{p}images", "")) for p in ("", "best_")))
-        Console().print(table)
+        terminal().print(table)
 
 
 def figure_text(figures: Mapping[str, Any], name: str) -> str:

@@ -16,7 +16,6 @@ import torch
 from lightning import LightningModule
 from lightning.pytorch.utilities import rank_zero_only
 from numpy.typing import NDArray
-from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
@@ -31,6 +30,7 @@ from desra.metrics.finetuning import OVERLAPS, doubt, score_finetuning
 from desra.metrics.truth import TRUTH_COLUMNS
 from desra.report import before_after
 from desra.rim import BORDER, read_mask_of
+from desra.terminal import terminal
 from models.upscaler import Upscaler
 
 log = logging.getLogger(__name__)
@@ -240,4 +240,4 @@ class FinetuningEvaluation(LightningModule):
             if counted or not isinstance(value, str):
                 text = str(value) if counted else before_after.figure_text(name, value)
                 table.add_row(name.replace("_", " "), text)
-        Console().print(table)
+        terminal().print(table)

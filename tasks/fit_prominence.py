@@ -14,7 +14,6 @@ import torch
 from lightning import LightningModule
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
-from rich.console import Console
 from rich.table import Table
 from torch import nn
 
@@ -36,6 +35,7 @@ from desra.region_features import FEATURES, region_features
 from desra.region_scores import read_scores, score_map
 from desra.regions import label_regions
 from desra.rim import read_mask_of
+from desra.terminal import terminal
 
 MODEL, REGIONS, PLOT = "prominence.json", "regions.csv", "calibration.png"
 GROWING = ("log_area", "contrast", "strength")
@@ -249,7 +249,7 @@ class ProminenceFit(_RegionTask):
             table.add_row(f"of {name} alone", "–" if value is None else f"{value:.3f}")
         table.add_row("calibration error", f"{self.summary['calibration_error']:.3f}")
         table.add_row("regions, images", f"{self.summary['regions']}, {self.summary['images']}")
-        Console().print(table)
+        terminal().print(table)
 
 
 def _plot(path: Path, found: Validation, scores: NDArray[np.float64]) -> None:

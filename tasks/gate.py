@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 from lightning.pytorch.utilities import rank_zero_only
-from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
 
@@ -27,6 +26,7 @@ from desra.metrics.detail import region_psnr
 from desra.metrics.paired import lower_bound
 from desra.metrics.removal import added_regions, removed_regions
 from desra.segmenters import Segmenter
+from desra.terminal import terminal
 from models.generators import load_generator
 from models.upscaler import Upscaler
 from tasks.versions import Versions, VersionsTask, plane
@@ -196,7 +196,7 @@ class Gate(VersionsTask):
             said = {key: self.summary[f"{name}/{key}"] for key in ("mean", "bound", "limit")}
             passed = "passed" if self.summary[f"{name}/passed"] else "worse"
             table.add_row(name, *(f"{value:.4g}" for value in said.values()), passed)
-        Console().print(table)
+        terminal().print(table)
         if self.exit_code:
             rank_zero_only(log.warning)(
                 "%s may not take %s's place; the pictures that say so come first in %s",

@@ -13,7 +13,6 @@ import numpy as np
 import torch
 from lightning import LightningModule
 from numpy.typing import NDArray
-from rich.console import Console
 from rich.table import Table
 
 from desra import report
@@ -29,6 +28,7 @@ from desra.region_features import FEATURES, RegionFeatures, region_features
 from desra.region_scores import kind_map, read_regions
 from desra.regions import label_regions
 from desra.rim import read_mask_of
+from desra.terminal import terminal
 
 REGIONS, TABLE, FILE = "regions.csv", "kinds.csv", "kinds.json"
 _PICTURES = {"lr": "LR", "mse_sr": "MSE-SR", "gan_sr": "GAN-SR", "after": "After"}
@@ -281,7 +281,7 @@ class KindsOfArtifacts(LightningModule):
             more = ["–" if gone is None else f"{100 * gone:.0f} %", str(row["added"])]
             cells = [row["kind"], str(row["regions"]), f"{100 * row['area_share']:.1f} %"]
             table.add_row(*cells, *(more if followed else []))
-        Console().print(table)
+        terminal().print(table)
 
 
 def _gone(row: Row, number: int) -> dict[str, str]:

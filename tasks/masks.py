@@ -15,7 +15,6 @@ import numpy as np
 import torch
 from lightning import LightningModule
 from numpy.typing import NDArray
-from rich.console import Console
 from rich.table import Table
 
 from desra import report
@@ -37,6 +36,7 @@ from desra.metrics import (
 )
 from desra.regions import label_regions
 from desra.rim import clear_rim, full_size, inside
+from desra.terminal import terminal
 from tasks.prominent_regions import REGION_TABLE, ProminenceEvaluation
 
 log = logging.getLogger(__name__)
@@ -239,7 +239,7 @@ class MaskEvaluation(LightningModule):
         more = self.prominence.lines(self.summary) if self.prominence else []
         for name, text in [*_lines(self.summary), *more]:
             table.add_row(name, text)
-        Console().print(table)
+        terminal().print(table)
 
 
 def write_overlap(

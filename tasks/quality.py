@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
@@ -26,6 +25,7 @@ from desra.hggt_labels import Ties
 from desra.hggt_sets import GroundTruthSet, find_sets
 from desra.images import read_rgb
 from desra.metrics.quality import HIGHER_IS_BETTER, METRICS, Conventions, QualityMetrics
+from desra.terminal import terminal
 
 
 @dataclass(frozen=True)
@@ -179,7 +179,7 @@ class Quality:
             far = "infinite" if mean is None else f"{mean:.2f} dB"
             table.add_row(f"nearest to {name}", str(count), f"mean PSNR to it {far}")
         table.add_row("images", str(len(rows)), self.conventions.lines([])["border"])
-        Console().print(table)
+        terminal().print(table)
 
 
 class MultiGT(Quality):

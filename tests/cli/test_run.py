@@ -197,6 +197,10 @@ def test_a_full_disk_and_a_place_that_is_none_are_lines():
     full = OSError(errno.ENOSPC, "No space left on device", "out/a.png")
     assert failures.user_message(full).startswith("out/a.png: No space left on device")
     assert failures.error_code(full) == failures.SOME_FAILED
+    limited = OSError(errno.EFBIG, "File too large")  # as Hydra's, without a name
+    message = "output_dir: File too large; allow larger files (ulimit -f) and start again"
+    assert failures.user_message(limited).startswith(message)
+    assert failures.error_code(limited) == failures.SOME_FAILED
     taken = FileExistsError(errno.EEXIST, "File exists", "out")
     assert failures.user_message(taken) == "out: File exists; give another place"
     assert failures.error_code(taken) == failures.USAGE_ERROR

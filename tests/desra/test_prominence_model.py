@@ -70,6 +70,9 @@ def test_few_regions_and_damaged_files_are_refused(tmp_path):
     (tmp_path / "x.json").write_text('{"features": ["a"], "knots": []}')
     with pytest.raises(InputError, match="not a model of prominence"):
         ProminenceModel.read(tmp_path / "x.json")
+    for other in ("none.json", "."):
+        with pytest.raises(InputError, match=r"give prominence\.json of task=fit_prominence"):
+            ProminenceModel.read(tmp_path / other)
 
 
 def test_calibration_error_of_constant_and_of_perfect_answers():
