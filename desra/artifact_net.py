@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import cv2
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -61,8 +63,7 @@ class ArtifactNet(nn.Module):
         """
         height, width = gan_sr.shape[-2:]
         coarse = self.coarse(mse_sr, gan_sr)
-        whole = F.interpolate(coarse, scale_factor=BLOCK, mode="bilinear", align_corners=False)
-        return whole[..., :height, :width]
+        return _enlarged(coarse)[..., :height, :width]
 
     def coarse(self, mse_sr: Tensor, gan_sr: Tensor) -> Tensor:
         """Logits of blocks, ``(B, 1, h, w)``, of the images padded to multiples of 32 pixels."""
@@ -91,6 +92,17 @@ class ArtifactNet(nn.Module):
 def _convolution(before: int, after: int, size: int, stride: int = 1) -> nn.Sequential:
     convolution = nn.Conv2d(before, after, size, stride, size // 2, bias=False)
     return nn.Sequential(convolution, nn.BatchNorm2d(after), nn.ReLU(inplace=True))
+
+
+def _enlarged(values: Tensor) -> Tensor:
+    """Bilinearly, ``(B, 1, h, w)`` to pixels; without gradients OpenCV is six times as fast."""
+    if values.device.type != "cpu" or values.requires_grad:
+        return F.interpolate(values, scale_factor=BLOCK, mode="bilinear", align_corners=False)
+    size = (values.shape[-1] * BLOCK, values.shape[-2] * BLOCK)
+    planes = [
+        cv2.resize(plane, size, interpolation=cv2.INTER_LINEAR) for plane in values[:, 0].numpy()
+    ]
+    return torch.from_numpy(np.stack(planes))[:, None]
 
 
 def _twice(values: Tensor) -> Tensor:

@@ -98,7 +98,7 @@ class LearnedDetector(Detector):
         return map_tiles(self._compare, *images, margin=_MARGIN, tile=_TILE)
 
     def _compare(self, mse_sr: Tensor, gan_sr: Tensor) -> Tensor:
-        return torch.sigmoid(-self.network(mse_sr, gan_sr))
+        return self.network(mse_sr, gan_sr).neg_().sigmoid_()
 
 
 def read_network(path: str | Path) -> ArtifactNet:
