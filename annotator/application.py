@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sqlite3
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Protocol
@@ -15,7 +16,7 @@ from annotator.access import Guard, Who, link_cookie, may_manage, who
 from annotator.journal import Conflict
 from annotator.page import index_html, script, style
 from annotator.store import Annotator, Item, Store
-from desra.errors import InputError
+from desra.errors import DiskError, InputError
 
 log = logging.getLogger(__name__)
 
@@ -94,6 +95,8 @@ def make_application(
         application.include_router(router)
     application.add_exception_handler(InputError, _bad_input)
     application.add_exception_handler(Conflict, _conflict)
+    application.add_exception_handler(DiskError, _no_room)
+    application.add_exception_handler(sqlite3.OperationalError, _no_room)
     application.add_middleware(Guard, store=store, hosts=list(hosts), token=token)
     return application
 
@@ -113,6 +116,13 @@ def item_of(request: Request, number: int) -> Item:
 
 async def _bad_input(_: Request, error: Exception) -> Response:
     return JSONResponse({"detail": str(error)}, 422)
+
+
+async def _no_room(_: Request, error: Exception) -> Response:
+    """The page says so, and tries again until there is room."""
+    if isinstance(error, sqlite3.Error) and error.sqlite_errorcode != sqlite3.SQLITE_FULL:
+        raise error
+    return JSONResponse({"detail": str(error)}, 507)
 
 
 async def _conflict(_: Request, error: Exception) -> Response:

@@ -9,13 +9,11 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-import torch
 from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 from lightning.pytorch.trainer.states import TrainerFn
 
-from desra.checkpoints import read_checkpoint
-from desra.files import atomic_path
+from desra.checkpoints import read_checkpoint, write_pickle
 
 log = logging.getLogger(__name__)
 
@@ -33,8 +31,7 @@ class WholeCheckpoints(TorchCheckpointIO):
         self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None
     ) -> None:
         """Write to ``path``: the old checkpoint is there until the new one is whole."""
-        with atomic_path(path) as temporary:
-            torch.save(checkpoint, temporary)
+        write_pickle(path, checkpoint)
 
     def load_checkpoint(
         self, path: str | Path, map_location: Any = None, weights_only: bool | None = None

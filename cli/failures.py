@@ -16,15 +16,13 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from desra.errors import DISK_FULL, DiskError, InputError
+
 USAGE_ERROR = 2
 SOME_FAILED = 1
 
-_OF_THE_DISK = {
-    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "make room"),
-    errno.EIO: "see to the disk",
-    errno.EFBIG: "allow larger files (ulimit -f)",
-}
-"""What to do before the run can go on."""
+_OF_THE_DISK = {**DISK_FULL, errno.EIO: "see to the disk"}
+"""What to do before the run can go on, where it is not our own writing that ran into it."""
 
 _OF_A_PLACE = (
     *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST),
@@ -87,11 +85,9 @@ def user_message(error: BaseException | None) -> str | None:
     """The line to show if a user's mistake caused ``error``; None if it is a bug."""
     from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
-    from desra.errors import InputError
-
     configuration = None
     while error is not None:
-        if isinstance(error, InputError):
+        if isinstance(error, InputError | DiskError):
             return str(error)
         if isinstance(error, MissingMandatoryValue):
             return f"{error.full_key}: no value given; add {error.full_key}=VALUE to the command"
@@ -163,6 +159,8 @@ def watch(children: Sequence[Any]) -> None:
 def error_code(error: BaseException | None) -> int:
     """The exit code for an error that `user_message` has a line for."""
     while error is not None:
+        if isinstance(error, DiskError):
+            return SOME_FAILED
         if isinstance(error, OSError) and error.errno in _OF_THE_DISK:
             return SOME_FAILED
         if isinstance(error, RuntimeError) and _LOST.search(str(error)):

@@ -8,6 +8,7 @@ that asks for more is refused.
 from __future__ import annotations
 
 import argparse
+import io
 import re
 import struct
 import warnings
@@ -21,7 +22,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save as to_safetensors
 from torch import Tensor
 
 from desra.errors import InputError
@@ -222,18 +223,43 @@ def write_state(
         for name, state in states.items()
     }
     try:
-        with atomic_path(path) as temporary:
-            if path.suffix == SAFETENSORS:
-                temporary.touch()
-                mode = temporary.stat().st_mode  # by the umask, where the writer's own is 0600
-                save_file(next(iter(plain.values())), temporary, metadata)
-                temporary.chmod(mode)
-            elif "" in plain:
-                torch.save(plain[""], temporary)
-            else:
-                torch.save({**plain, METADATA: metadata} if metadata else plain, temporary)
+        if path.suffix == SAFETENSORS:
+            with atomic_path(path) as temporary:  # its own writer takes another mode than the umask
+                temporary.write_bytes(to_safetensors(next(iter(plain.values())), metadata))
+        elif "" in plain:
+            write_pickle(path, plain[""])
+        else:
+            write_pickle(path, {**plain, METADATA: metadata} if metadata else plain)
     except OSError as error:
         raise InputError(f"{path}: cannot be written ({error.strerror or error})") from error
+
+
+def write_pickle(path: str | Path, value: Any) -> None:
+    """`torch.save`, whole or not at all.
+
+    Raises:
+        OSError, DiskError: why it cannot be written, of which PyTorch says "unexpected pos".
+    """
+    with atomic_path(path) as temporary:
+        raw = _File(temporary, "wb")
+        try:
+            with io.BufferedWriter(raw) as file:
+                torch.save(value, file)
+        except RuntimeError as error:
+            raise raw.error or error from None
+
+
+class _File(io.FileIO):
+    """Remembers why it could not be written."""
+
+    error: OSError | None = None
+
+    def write(self, data: Any, /) -> int:
+        try:
+            return super().write(data)
+        except OSError as error:
+            self.error = error
+            raise
 
 
 def _is_safetensors(head: bytes) -> bool:

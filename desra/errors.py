@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+from pathlib import Path
+
 
 class InputError(ValueError):
     """Input that cannot be used. Its text is one line: what, where, and what to do about it.
@@ -18,6 +21,31 @@ class InputError(ValueError):
 
     def __init__(self, message: str) -> None:
         super().__init__(" ".join(message.split()))
+
+
+class DiskError(Exception):
+    """A file that the disk does not take: an end of the run, since the next will fare no better.
+
+    No OSError, so that what goes on after an image that failed does not go on after this. Its text
+    is one line, and the entry points exit with 1: what is done stays done.
+
+    Args:
+        path: the file that was to be written.
+        reason: why it was not, whose number is one of `DISK_FULL`.
+    """
+
+    def __init__(self, path: str | Path, reason: OSError) -> None:
+        mend = DISK_FULL[reason.errno or 0]
+        super().__init__(
+            f"{path}: {reason.strerror}; {mend} and start again, what is done stays done"
+        )
+
+
+DISK_FULL = {
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "make room"),
+    errno.EFBIG: "allow larger files (ulimit -f)",
+}
+"""What a writer can run into that concerns all files, and what to do before the run can go on."""
 
 
 def describe(error: InputError | OSError, where: str) -> str:

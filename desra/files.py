@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from desra.errors import InputError
+from desra.errors import DISK_FULL, DiskError, InputError
 from desra.folders import files_below
 from desra.leftovers import temporary_name
 
@@ -196,6 +196,9 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     Folders are made as needed. The temporary name keeps the suffix, since writers of images choose
     the format by it. Nothing half-written is ever at ``path``, whenever the process is stopped.
 
+    Raises:
+        DiskError: the disk is full, or takes no file of this size.
+
     Example:
         >>> with atomic_path("out/table.csv") as temporary:
         ...     n = temporary.write_text("a,b")
@@ -203,11 +206,15 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         'a,b'
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(temporary_name(path.suffix))
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
         os.replace(temporary, path)
+    except OSError as error:
+        if error.errno in DISK_FULL:
+            raise DiskError(path, error) from error
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -1,7 +1,9 @@
 """Small data through the real path: fixtures that several folders of tests share."""
 
+import resource
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -110,3 +112,14 @@ def run_script(monkeypatch: pytest.MonkeyPatch) -> Callable[..., subprocess.Comp
         return run_forked(ROOT / script, [str(override) for override in overrides], **options)
 
     return run
+
+
+@contextmanager
+def files_of_at_most(size: int) -> Iterator[None]:
+    """A disk that takes no larger files, as a user's limit makes one (``ulimit -f``)."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)

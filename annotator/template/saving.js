@@ -25,7 +25,7 @@ async function empty() {
         outbox.waiting = outbox.waiting.filter((other) => other.item !== item);
         refused(item, error);
       } else {
-        showSaved("failed");
+        showSaved("failed", error instanceof Refused ? error.message : "no answer from the server");
         await new Promise((resolve) => { setTimeout(resolve, pause); });
         pause = Math.min(pause * 2, 5000);
       }
@@ -40,9 +40,9 @@ async function allSaved() {
   while (outbox.busy) await new Promise((resolve) => { setTimeout(resolve, 20); });
 }
 
-const SAVED = { saved: "Saved", saving: "Saving…", failed: "Not saved: no answer from the server; trying again" };
-function showSaved(state) {
-  parts.saved.textContent = SAVED[state];
+const SAVED = { saved: "Saved", saving: "Saving…", failed: "Not saved" };
+function showSaved(state, reason) {
+  parts.saved.textContent = reason ? `${SAVED[state]}: ${reason}; trying again` : SAVED[state];
   parts.saved.dataset.state = state;
 }
 

@@ -105,7 +105,9 @@ def _write_torchscript(network: nn.Module, path: Path) -> None:
     try:
         with _quietly():
             sample = torch.rand(1, 3, *_SIZES[0])
-            torch.jit.trace(network, sample, check_trace=False).save(str(path))
+            program = torch.jit.trace(network, sample, check_trace=False)
+            # By its own writer a full disk would end the process.
+            path.write_bytes(program.save_to_buffer())
     except RuntimeError as error:
         raise InputError(f"TorchScript cannot hold this network: {_first_line(error)}") from error
 

@@ -125,3 +125,15 @@ def test_pages_may_run_nothing_of_others(make):
 )
 def test_local_hosts(host, local):
     assert is_local(host) is local
+
+
+def test_a_full_disk_is_said_and_the_page_may_try_again(make):
+    client = make()
+    store = client.app.state.store
+    store.row(f"PRAGMA max_page_count = {store.row('PRAGMA page_count')[0]}")
+    answers = [client.post("/api/enter", json={"name": "a" * 50 + str(n)}) for n in range(99)]
+    refused = next(answer for answer in answers if answer.status_code != 200)
+    assert refused.status_code == 507
+    assert refused.json() == {"detail": "database or disk is full"}
+    store.row("PRAGMA max_page_count = 1000000")
+    assert client.post("/api/enter", json={"name": "a"}).status_code == 200

@@ -22,7 +22,7 @@ from omegaconf.errors import MissingMandatoryValue
 from cli import failures, run
 from cli.resolvers import better, folder_name
 from desra.checkpoints import write_state
-from desra.errors import InputError
+from desra.errors import DiskError, InputError
 from tests.conftest import ROOT
 
 
@@ -205,6 +205,9 @@ def test_a_full_disk_and_a_place_that_is_none_are_lines():
     assert failures.user_message(taken) == "out: File exists; give another place"
     assert failures.error_code(taken) == failures.USAGE_ERROR
     assert failures.user_message(OSError("something else")) is None
+    ended = DiskError("out/b.png", full)
+    assert failures.user_message(ended).startswith("out/b.png: No space left on device; make room")
+    assert failures.error_code(ended) == failures.SOME_FAILED
 
 
 def test_one_cause_of_many_images_is_said_once(monkeypatch, capsys):

@@ -10,7 +10,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from desra.checkpoints import read_checkpoint, read_state, write_state
-from desra.errors import InputError
+from desra.errors import DiskError, InputError
+from tests.conftest import files_of_at_most
 
 STATE = {"conv.weight": torch.arange(6.0).view(2, 3), "conv.bias": torch.ones(2)}
 OTHER = {key: tensor + 1 for key, tensor in STATE.items()}
@@ -240,3 +241,11 @@ def test_permissions_follow_the_umask_in_every_format(tmp_path, umask):
             assert (tmp_path / name).stat().st_mode & 0o777 == 0o666 & ~umask
     finally:
         os.umask(before)
+
+
+@pytest.mark.parametrize("name", ["net.pth", "net.safetensors", "net.ckpt"])
+@pytest.mark.parametrize("size", [100, 50_000])
+def test_weights_that_the_disk_does_not_take(tmp_path, name, size):
+    with files_of_at_most(size), pytest.raises(DiskError, match=f"{name}: File too large"):
+        write_state(tmp_path / name, {"params": {"weight": torch.zeros(50_000)}})
+    assert not list(tmp_path.iterdir())

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from desra.errors import InputError
+from desra.errors import DiskError, InputError
 from desra.files import (
     atomic_path,
     file_digest,
@@ -17,6 +17,7 @@ from desra.files import (
     write_table,
     write_text,
 )
+from tests.conftest import files_of_at_most
 
 
 def touch(root: Path, *names: str) -> Path:
@@ -93,6 +94,16 @@ def test_atomic_path_keeps_the_suffix_for_writers_that_go_by_it(tmp_path):
         assert temporary.suffix == ".webp"
         assert temporary.parent == tmp_path
         temporary.touch()
+
+
+def test_a_disk_that_takes_no_more_is_no_fault_of_one_image(tmp_path):
+    write_text(tmp_path / "table.csv", "before")
+    with files_of_at_most(10), pytest.raises(DiskError) as caught:
+        write_text(tmp_path / "table.csv", "longer than that")
+    assert "table.csv: File too large; allow larger files" in str(caught.value)
+    assert not isinstance(caught.value, InputError | OSError)
+    assert [path.name for path in tmp_path.iterdir()] == ["table.csv"]
+    assert (tmp_path / "table.csv").read_text() == "before"
 
 
 def test_file_digest_follows_the_bytes(tmp_path):

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from datamodules.degradations import Degradation, OneStageDegradation
-from desra.errors import InputError
+from desra.errors import DiskError, InputError
 from desra.images import read_rgb, to_tensor, to_uint8, write_png
 from tasks.degrade import Degrade
-from tests.conftest import smooth_photo
+from tests.conftest import files_of_at_most, smooth_photo
 
 
 @pytest.fixture
@@ -62,3 +62,11 @@ def test_a_stopped_run_goes_on_and_more_photos_change_nothing(clean):
         Degrade(clean / "clean", clean / "out", Degradation(), seed=1).run()
     with pytest.raises(InputError, match="each=0"):
         Degrade(clean / "clean", clean / "out", Degradation(), each=0)
+
+
+def test_a_full_disk_ends_it(tmp_path):
+    noise = np.random.default_rng(0).integers(0, 256, (256, 256, 3), np.uint8)
+    write_png(tmp_path / "clean/noise.png", noise)
+    task = Degrade(tmp_path / "clean", tmp_path / "out", Degradation(scale=4), seed=5)
+    with files_of_at_most(10_000), pytest.raises(DiskError, match=r"noise_0\.png: File too large"):
+        task.run()
