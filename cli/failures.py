@@ -95,6 +95,11 @@ def user_message(error: BaseException | None) -> str | None:
             return _place_message(error)
         if isinstance(error, RuntimeError) and _LOST.search(str(error)):
             return _lost_message()
+        if isinstance(error, RuntimeError | MemoryError) and _is_out_of_memory(error):
+            return (
+                f"out of memory ({_first_line(error) or 'for an array'}); give less at a time: a "
+                "smaller tile=, data.batch_size= or data.gt_crop="
+            )
         if type(error).__name__ == "MisconfigurationException":  # Lightning's, not imported here
             return f"trainer: {_one_line(error)}; see conf/trainer for others"
         if type(error).__name__ == "InstantiationException" and _OF_TRAINER.search(str(error)):
@@ -167,6 +172,12 @@ def error_code(error: BaseException | None) -> int:
             return SOME_FAILED
         error = error.__cause__
     return USAGE_ERROR
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    from desra.memory import is_out_of_memory  # imports PyTorch, which has raised it
+
+    return is_out_of_memory(error)
 
 
 def _place_message(error: OSError) -> str:

@@ -22,29 +22,37 @@ class Range:
         most: the largest of them.
         whole: without a fraction.
         open: ``least`` itself is left out.
+        words: what may stand in the place of a number.
     """
 
     least: float = -math.inf
     most: float = math.inf
     whole: bool = False
     open: bool = False
+    words: tuple[str, ...] = ()
 
-    def __contains__(self, value: float) -> bool:
-        if not math.isfinite(value) or (self.whole and value != int(value)):
+    def __contains__(self, value: float | str) -> bool:
+        if isinstance(value, str):
+            return value in self.words
+        if self.whole and not isinstance(value, int):  # 1e3 is no size of a batch to PyTorch
+            return False
+        if not math.isfinite(value):
             return False
         return self.least <= value <= self.most and not (self.open and value == self.least)
 
     def __str__(self) -> str:
         kind = "a whole number" if self.whole else "a number"
+        lower = "above" if self.open else "of at least" if self.most == math.inf else "from"
+        upper = f" {'and at most' if self.open else 'to'} {self.most:g}"
+        limits = f" {lower} {self.least:g}{'' if self.most == math.inf else upper}"
         if self.least == -math.inf:
-            return f"{kind}, neither NaN nor infinite"
-        if self.most == math.inf:
-            return f"{kind} {'above' if self.open else 'of at least'} {self.least:g}"
-        lower = "above" if self.open else "from"
-        return f"{kind} {lower} {self.least:g} {'and at most' if self.open else 'to'} {self.most:g}"
+            limits = ", neither NaN nor infinite"
+        return " or ".join([f"{kind}{limits}", *self.words])
 
 
 _FINITE = Range()
+_SIZE = Range(1, 65536, whole=True)
+_SIZE_OR_NONE = Range(0, 65536, whole=True)
 _COUNT = Range(1, whole=True)
 _COUNT_OR_NONE = Range(0, whole=True)
 _SHARE = Range(0, 1)
@@ -58,15 +66,19 @@ _RANGES: dict[str, Range] = {
     r"port": Range(0, 65535, whole=True),
     r"seed": Range(0, 2**32 - 1, whole=True),
     r"folds": Range(2, whole=True),
-    r"batch(_size)?|(gt_|hr_)?crop|patch_size|pool_size|group_size|window_size|stride": _COUNT,
+    r"batch(_size)?|(gt_|hr_)?crop|patch_size|pool_size|group_size|window_size|stride": _SIZE,
     r"iterations|validate_every|epoch_steps|accumulate|log_every_n_steps|num_nodes": _COUNT,
-    r"blocks|growth|features|groups|expand|squeeze|embed_dim|depths?|num_heads|width": _COUNT,
-    r"scale|pool|copies|steps|splits|replicates|patience|probes|val_batches": _COUNT,
-    r"num_workers|tile|overlap|border|feather|jitter|discriminator_warmup": _COUNT_OR_NONE,
+    r"blocks|growth|features|groups|expand|squeeze|embed_dim|depths?|num_heads|width": _SIZE,
+    r"scale|pool": _SIZE,
+    r"copies|steps|splits|replicates|patience|probes|val_batches": _COUNT,
+    r"tile": Range(0, whole=True, words=("auto",)),
+    r"num_workers|overlap|border|feather|jitter": _SIZE_OR_NONE,
+    r"discriminator_warmup": _COUNT_OR_NONE,
     r"controls|num_sanity_val_steps|regions": _COUNT_OR_NONE,
     r"\w+_(share|probability)|ema_decay|removal_goal|false_alarms|drop_path|betas": _SHARE,
     r"confidence": _SHARE,
     r"learning_rate|lease_minutes": _POSITIVE,
+    r"sigma|probabilities|beta_\w+|limits|gaussian|poisson|jpeg": _NOT_NEGATIVE,
     r"threshold|weight|weight_decay|min_area|tolerance|cache_gb|min_pixels": _NOT_NEGATIVE,
 }
 """Of a setting's last name, whichever node it is in; what is not here has to be finite."""
@@ -89,10 +101,12 @@ def check_ranges(config: DictConfig) -> None:
         InputError: such a number; the message begins with the setting as the command line has it.
     """
     for name, value in leaves(config):
-        if isinstance(value, int | float) and not isinstance(value, bool):
-            allowed = range_of(name)
-            if value not in allowed:
-                raise InputError(f"{name}={value:g}: give {allowed}")
+        allowed = range_of(name)
+        if isinstance(value, str) and (value in allowed or allowed is _FINITE):
+            continue  # no number, or of a setting of which it is not known to be one
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        if (is_number or isinstance(value, str)) and value not in allowed:
+            raise InputError(f"{name}={value}: give {allowed}")
 
 
 def leaves(node: DictConfig | ListConfig, prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -107,11 +107,19 @@ def test_what_every_recipe_sets_is_in_its_range(script, overrides, tmp_path):
     ("script", "override", "message"),
     [
         ("upscale", "outscale=nan", "^outscale=nan: give a number above 0 and at most 100$"),
-        ("upscale", "outscale=1e9", r"^outscale=1e\+09: give a number above 0"),
+        ("upscale", "outscale=1e9", r"^outscale=1000000000\.0: give a number above 0"),
         ("upscale", "quality=0", "^quality=0: give a whole number from 1 to 100"),
+        ("upscale", "tile=large", "^tile=large: give a whole number of at least 0 or auto$"),
+        ("detect", "data.batch_size=1e3", r"^data\.batch_size=1000\.0: give a whole number"),
+        ("train", "model.pixel.weight=heavy", r"^model\.pixel\.weight=heavy: give a number of"),
+        ("train", "model.betas=[a,0.9]", r"^model\.betas=a: give a number from 0 to 1$"),
         ("upscale", "tile=-1", "^tile=-1: give a whole number of at least 0"),
-        ("upscale", "data.num_workers=-1", r"^data\.num_workers=-1: give a whole number of at"),
-        ("detect", "data.batch_size=0", r"^data\.batch_size=0: give a whole number of at least 1"),
+        ("upscale", "data.num_workers=-1", r"^data\.num_workers=-1: give a whole number from 0"),
+        (
+            "detect",
+            "data.batch_size=0",
+            r"^data\.batch_size=0: give a whole number from 1 to 65536$",
+        ),
         ("detect", "detector.threshold=nan", r"^detector\.threshold=nan: give"),
         ("detect", "detector.min_area=-3", r"^detector\.min_area=-3: give a number of at least 0"),
         ("train", "iterations=0", "^iterations=0: give a whole number of at least 1"),
@@ -133,7 +141,7 @@ def test_a_number_out_of_its_range_is_one_line(script, override, message, tmp_pa
 
 
 def test_numbers_in_lists_have_the_range_of_the_lists_name():
-    with pytest.raises(InputError, match=r"^a\.depths=0: give a whole number of at least 1$"):
+    with pytest.raises(InputError, match=r"^a\.depths=0: give a whole number from 1 to 65536$"):
         check_ranges(OmegaConf.create({"a": {"depths": [6, 0], "weights": [True, None, "x"]}}))
 
 

@@ -210,6 +210,15 @@ def test_a_full_disk_and_a_place_that_is_none_are_lines():
     assert failures.error_code(ended) == failures.SOME_FAILED
 
 
+def test_no_memory_is_a_line_that_says_what_to_make_smaller():
+    with pytest.raises(RuntimeError) as caught:
+        torch.empty(1 << 60, dtype=torch.uint8)
+    message = failures.user_message(caught.value)
+    assert message.startswith("out of memory (")
+    assert "data.batch_size=" in message
+    assert failures.user_message(RuntimeError("sizes do not match")) is None
+
+
 def test_one_cause_of_many_images_is_said_once(monkeypatch, capsys):
     monkeypatch.setattr(failures, "_exit_code", 0)
     lines = [f"{i}.png: the network gives NaN" for i in range(32)] + ["a.png: damaged"]
