@@ -6,6 +6,7 @@ import base64
 import logging
 import threading
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from annotator.agreement_table import AgreementTable
+from annotator.background import step_back
 from annotator.finetuning import Finetuning
 from annotator.journal import Conflict, Journal, Status, Step, Work
 from annotator.mask_files import LAYERS, MaskFiles
@@ -93,6 +95,7 @@ class MaskTask:
         self.lease_seconds = 60 * lease_minutes
         self.finetuning = Finetuning(self.root, self.output_dir, finetune)
         self._distances: Recent[bytes] = Recent(12)
+        self._measuring = ThreadPoolExecutor(1, "distance", initializer=step_back)
         self._lock = threading.RLock()
         self._agreement = AgreementTable(self.output_dir)
         self._order, self._list, self._others = order, images, others
@@ -124,6 +127,7 @@ class MaskTask:
     def stop(self) -> None:
         """End what runs beside."""
         self.finetuning.stop()
+        self._measuring.shutdown(cancel_futures=True)
         self._stop.set()
         if self._ordering is not None:
             self._ordering.join()
@@ -252,7 +256,8 @@ class MaskTask:
             adjusted = adjusted_distance(self.detector, paths["mse_sr"], paths["gan_sr"])
             return encode_png(np.round((1 - adjusted.clip(0, 1)) * 255).astype(np.uint8))
 
-        return self._distances.get((item.id, stamp(paths["mse_sr"]), stamp(paths["gan_sr"])), make)
+        key = item.id, stamp(paths["mse_sr"]), stamp(paths["gan_sr"])
+        return self._measuring.submit(self._distances.get, key, make).result()
 
     # --- doing
 

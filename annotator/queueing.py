@@ -14,6 +14,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
+from annotator.background import step_back
 from annotator.mask_files import ImageFiles
 from annotator.pictures import adjusted_distance, detected_mask, stamp
 from annotator.store import Store
@@ -52,8 +53,12 @@ class QueueOrder:
     names: Mapping[str, str] | None = None
 
     def measure(self, store: Store, stop: threading.Event) -> None:
-        """Measure what is missing; the queue follows as it goes on. What fails comes last."""
+        """Measure what is missing; the queue follows as it goes on. What fails comes last.
+
+        The thread that does it keeps a low priority (`annotator.background`).
+        """
         assert self.measure_one is not None
+        step_back()
         fresh: dict[str, float] = {}
         for count, key in enumerate(self.missing, 1):
             if stop.is_set():

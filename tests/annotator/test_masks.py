@@ -3,6 +3,9 @@
 import base64
 import csv
 import json
+import os
+import sys
+import threading
 
 import numpy as np
 import pytest
@@ -10,8 +13,9 @@ import torch
 from fastapi.testclient import TestClient
 from PIL import Image
 
-from annotator import mask_routes
+from annotator import mask_routes, masks, queueing
 from annotator.application import make_application
+from annotator.background import NICENESS
 from annotator.masks import MaskTask
 from annotator.runs import decode_runs, encode_runs
 from annotator.store import Store
@@ -288,6 +292,30 @@ def test_the_distance_is_that_of_the_detector(serve, artifact_set, tmp_path):
     assert values.shape == (96, 128)
     mask = read_mask_image(artifact_set / "DeSRA-Mask/one.png")
     assert values[mask].mean() > 3 * values[~mask].mean()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="nice belongs to the process elsewhere")
+def test_only_distances_are_computed_at_low_priority(serve, monkeypatch):
+    seen = {}
+
+    def watch(module, name, what):
+        real = getattr(module, name)
+
+        def watched(*given):
+            seen.setdefault(what, os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
+            return real(*given)
+
+        monkeypatch.setattr(module, name, watched)
+
+    watch(queueing, "adjusted_distance", "order")
+    watch(masks, "adjusted_distance", "distance")
+    watch(masks, "encode_runs", "answer")
+    page = Page(serve(order="uncertain"), "anna")
+    page.client.get(f"/api/{page.next()['distance']}")
+    page.client.app.state.task._ordering.join()
+    here = os.getpriority(os.PRIO_PROCESS, 0)
+    assert seen["answer"] == here
+    assert seen["order"] == seen["distance"] == min(19, here + NICENESS)
 
 
 def test_a_damaged_image_is_left_out_and_the_rest_goes_on(serve, artifact_set, caplog):
