@@ -11,6 +11,9 @@ function save(item, path, body) {
 
 async function empty() {
   outbox.busy = true;
+  showSaved("saving");
+  // What was done is seen first: the server, often on the same processors, would delay its picture.
+  await painted();
   let pause = 250;
   while (outbox.waiting.length) {
     showSaved("saving");

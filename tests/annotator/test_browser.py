@@ -211,6 +211,28 @@ def test_by_keys_alone(root, page):
         assert list(columns) == list(range(columns[0], columns[0] + 6))
 
 
+def test_the_next_image_is_drawn_before_the_server_works(root, page):
+    with serving(masks(root)) as server:
+        page.open(server.url)
+        page.enter("dora")
+        page.wait(OPEN, "one")
+        page.wait(f"{FETCHED} === 2")  # the next one is made ready
+        page.run(
+            "window.order = []; const { fetch } = window;"
+            "window.fetch = (...g) => { window.order.push(g[0]); return fetch(...g); };"
+            "addEventListener('keydown', () => requestAnimationFrame(() =>"
+            " window.order.push(document.title)), { capture: true });"
+        )
+        page.keys(Keys.ENTER)
+        page.wait(OPEN, "sub/two")
+        page.wait("window.order.length > 1")
+        page.saved()
+        assert page.run("return window.order.slice(0, 2)") == [
+            "sub/two – Masks",
+            "api/items/1/finish",
+        ]
+
+
 def test_two_people_share_a_queue(root, page, tmp_path):
     names = ["anna", "ben"]
     with browser(tmp_path / "profile") as ben, serving(masks(root), names) as server:
