@@ -69,6 +69,7 @@ def main() -> None:
     parser.add_argument("--different", type=int, default=24, help="of them, the others are copies")
     parser.add_argument("--steps", type=int, default=20, help="from image to image")
     parser.add_argument("--pause", type=float, default=1.5, help="seconds at each image")
+    parser.add_argument("--order", default="name", help="of the queue; uncertain is measured beside")
     parser.add_argument("--set", type=Path, help="where the images are, or are made and kept")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
@@ -78,7 +79,7 @@ def main() -> None:
         shutil.rmtree(root / "annotations", ignore_errors=True)
         shutil.rmtree(root / "GT-Mask", ignore_errors=True)
         start = time.perf_counter()
-        server = Server(root, "task.order=name").start()
+        server = Server(root, f"task.order={options.order}").start()
         print(f"server: answers after {time.perf_counter() - start:.1f} s")
         try:
             with browser(Path(folder) / "profile") as page:
