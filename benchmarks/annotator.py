@@ -69,7 +69,7 @@ def main() -> None:
     parser.add_argument("--different", type=int, default=24, help="of them, the others are copies")
     parser.add_argument("--steps", type=int, default=20, help="from image to image")
     parser.add_argument("--pause", type=float, default=1.5, help="seconds at each image")
-    parser.add_argument("--order", default="name", help="of the queue; uncertain is measured beside")
+    parser.add_argument("--order", default="name", help="task.order; uncertain is measured beside")
     parser.add_argument("--set", type=Path, help="where the images are, or are made and kept")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
