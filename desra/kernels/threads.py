@@ -52,6 +52,7 @@ def run_parallel(function: Callable[..., Any], calls: Iterable[tuple[Any, ...]])
         # Another caller may have them; what is begun is waited for, since it writes into arrays.
         begun = [other for other in others if not other.cancel()]
         wait(begun)
+        calls.clear()  # a thread lets go of its work a moment later, and arrays are large
     for other in begun:
         other.result()
     return results
