@@ -88,7 +88,7 @@ def range_of(name: str) -> Range:
     """The numbers that a setting may have, by its full name.
 
     >>> str(range_of("data.batch_size")), str(range_of("callbacks.choice.some_new_number"))
-    ('a whole number of at least 1', 'a number, neither NaN nor infinite')
+    ('a whole number from 1 to 65536', 'a number, neither NaN nor infinite')
     """
     last = name.rpartition(".")[2]
     return next((range_ for words, range_ in _RANGES.items() if re.fullmatch(words, last)), _FINITE)

@@ -14,7 +14,7 @@ import runpy
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 _FORKED = multiprocessing.get_context("forkserver")
@@ -43,6 +43,17 @@ def run_forked(
         assert process.exitcode is not None
         output = [path.read_text(errors="replace") for path in streams]
         return subprocess.CompletedProcess(words, process.exitcode, *output)
+
+
+def call_forked(function: Callable[..., None], *arguments: object) -> None:
+    """Call a function of a module in such a process, in which autograd has not run yet.
+
+    A process in which it has cannot fork ranks that train.
+    """
+    process = _FORKED.Process(target=function, args=arguments)
+    process.start()
+    process.join()
+    assert process.exitcode == 0, f"{function.__name__} ended with {process.exitcode}"
 
 
 def _main(words: list[str], cwd: str, environment: dict[str, str], streams: list[str]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,9 @@ from tests.models.finetuning import (
     make_noisy,
     weights_of,
 )
+from tests.processes import call_forked
+
+NEGATIVE: dict[str, Any] = {"negative": NegativeLoss(30.0), "artifact": None}
 
 
 @pytest.fixture(scope="module")
@@ -53,16 +55,6 @@ def data_of(root: Path, batch_size: int) -> HGGTSets:
     )
 
 
-@pytest.fixture
-def one_thread(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """For forked ranks: the threads of OpenMP do not survive a fork, and must not be waited for."""
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 class Rank(Callback):
     """Saves what this rank saw and became."""
 
@@ -77,20 +69,20 @@ class Rank(Callback):
         torch.save(found, self.folder / f"{trainer.global_rank}.pt")
 
 
-def test_two_ranks_with_unequal_shares_of_negatives_are_one(
-    sets: Path, tmp_path: Path, one_thread: None
-) -> None:
-    """Two forked processes over gloo share each batch of four; one often has no negative."""
-    if torch.cuda.is_initialized():
-        pytest.skip("a process that has used CUDA cannot fork")
-    terms = {"negative": NegativeLoss(30.0), "artifact": None}
+def _train_on_two_ranks(sets: Path, folder: Path) -> None:
+    torch.set_num_threads(1)  # OpenMP's threads do not survive a fork, and must not be waited for
     ranks = {"strategy": "ddp_fork", "devices": 2}
-    fit(make_finetuner(**terms), data_of(sets, 2), 4, [Rank(tmp_path)], **ranks)
+    fit(make_finetuner(**NEGATIVE), data_of(sets, 2), 4, [Rank(folder)], **ranks)
+
+
+def test_two_ranks_with_unequal_shares_of_negatives_are_one(sets: Path, tmp_path: Path) -> None:
+    """Two forked processes over gloo share each batch of four; one often has no negative."""
+    call_forked(_train_on_two_ranks, sets, tmp_path)
     first, second = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in (0, 1))
     shares = list(zip(first["negatives"], second["negatives"], strict=True))
     assert any(a != b and min(a, b) == 0 for a, b in shares), shares
 
-    module, untrained = make_finetuner(**terms), make_finetuner(**terms)
+    module, untrained = make_finetuner(**NEGATIVE), make_finetuner(**NEGATIVE)
     fit(module, data_of(sets, 4), 4)
     for found in (first["state"], second["state"]):
         for key, value in module.state_dict().items():
