@@ -82,8 +82,8 @@ class Upscaler(nn.Module):
             infinity in half precision is done again in float32.
         batch: tiles at once; None for one on the CPU and as many as fit, up to `LARGEST_BATCH`, on
             a GPU.
-        acceleration: see `models.generators.prepare_for_inference`; ``"compile"`` is worth its
-            time where images are many and of one size.
+        acceleration: of a GPU, see `models.generators.prepare_for_inference`; worth its time where
+            images are many and of one size.
         memory_share: the part of the available memory that may be used.
 
     Attributes:
@@ -144,15 +144,6 @@ class Upscaler(nn.Module):
         self._networks.clear()
         self.__dict__.pop("_digest", None)
         return self
-
-    def prepare(self) -> None:
-        """Make the network ready where its acceleration may be refused, before the first image.
-
-        Raises:
-            InputError: of `models.generators.prepare_for_inference`.
-        """
-        if self.acceleration == "openvino":
-            self._network(self._dtype)
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -354,10 +345,7 @@ class Upscaler(nn.Module):
         """Memory that the network takes for each pixel it reads, measured on a small image."""
         side = -(-_PROBE // self.multiple) * self.multiple
         probe = torch.zeros(1, 3, side, side, device=self.device)
-        # What OpenVINO takes shows nowhere, but is as much as PyTorch's own convolutions take: 5700
-        # to 12700 bytes for x4plus, where those have tensors of 9200.
-        unseen = self.acceleration == "openvino"
-        network = self.generator if unseen else self._network(self._dtype)
+        network = self._network(self._dtype)
         network(probe)  # the first run also allocates what stays
         peak = peak_on(self.device, lambda: network(probe)) / side**2
         return peak if self.device.type == "cuda" else _SCRATCH * peak

@@ -81,7 +81,6 @@ class Repairing(Upscaling):
         """Fetch and load what detector and segmenter need before the first image."""
         super().setup(stage)
         self.mse_upscaler.memory_share = self.upscaler.memory_share
-        self.prepare(self.mse_upscaler)
         self.detector.prepare()
         self.segmenter.prepare()
 

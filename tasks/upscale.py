@@ -103,17 +103,9 @@ class Upscaling(LightningModule):
             )
 
     def setup(self, stage: str) -> None:
-        """Share the CPU's memory among the processes of one machine, and make the network ready."""
+        """Processes on one machine's CPU share its memory."""
         if self.device.type == "cpu":
             self.upscaler.memory_share /= max(self.trainer.num_devices, 1)
-        self.prepare(self.upscaler)
-
-    def prepare(self, upscaler: Upscaler) -> None:
-        """Refuse an acceleration that is not to be had, before the first image.
-
-        Lightning itself moves the networks to the run's device only later.
-        """
-        upscaler.to(self.trainer.strategy.root_device).prepare()
 
     def inputs(self, match: Match) -> Sequence[Path]:
         """The image itself."""

@@ -83,7 +83,11 @@ def write(network: nn.Module, path: Path, form: Format, precision: Precision = "
     Raises:
         InputError: a network that the format cannot hold, with the layer; or a package is missing.
     """
-    network = _inferring_copy(network)
+    network = copy.deepcopy(network).float().eval().requires_grad_(False)
+    with torch.no_grad():
+        network(torch.zeros(1, 3, 64, 64))  # SPAN folds its convolutions when it first infers
+    if isinstance(network, SwinIR):
+        network._mask = None  # of the last size: it must be computed in the graph
     if form in ("onnx", "ncnn", "torchscript"):
         make_traceable(network)
     if form == "onnx":
@@ -97,42 +101,13 @@ def write(network: nn.Module, path: Path, form: Format, precision: Precision = "
         write_generator(path.with_name(f"{path.name}.{form}"), unwrap(state))
 
 
-def trace(network: nn.Module) -> torch.jit.ScriptModule:
-    """A generator as TorchScript, for images of any size; not yet proven to be the same.
-
-    Args:
-        network: ``(B, 3, H, W)`` to ``(B, 3, H·scale, W·scale)``; it stays as it is.
-
-    Raises:
-        InputError: a network that TorchScript cannot hold.
-    """
-    network = _inferring_copy(network)
-    make_traceable(network)
-    return _traced(network)
-
-
-def _inferring_copy(network: nn.Module) -> nn.Module:
-    network = copy.deepcopy(network).float().eval().requires_grad_(False)
-    with torch.no_grad():
-        network(torch.zeros(1, 3, 16, 16))  # SPAN folds its convolutions when it first infers
-    if isinstance(network, SwinIR):
-        network._mask = None  # of the last size: it must be computed in the graph
-    return network
-
-
-def _traced(network: nn.Module) -> torch.jit.ScriptModule:
+def _write_torchscript(network: nn.Module, path: Path) -> None:
     try:
         with _quietly():
             sample = torch.rand(1, 3, *_SIZES[0])
-            return torch.jit.trace(network, sample, check_trace=False)
-    except RuntimeError as error:
-        raise InputError(f"TorchScript cannot hold this network: {_first_line(error)}") from error
-
-
-def _write_torchscript(network: nn.Module, path: Path) -> None:
-    try:
-        # By its own writer a full disk would end the process.
-        path.write_bytes(_traced(network).save_to_buffer())
+            program = torch.jit.trace(network, sample, check_trace=False)
+            # By its own writer a full disk would end the process.
+            path.write_bytes(program.save_to_buffer())
     except RuntimeError as error:
         raise InputError(f"TorchScript cannot hold this network: {_first_line(error)}") from error
 

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import copy
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from desra.errors import InputError
 from models.generators.rrdbnet import RRDBNet
 from models.generators.srvgg import SRVGGNetCompact
 from models.generators.swinir import SwinIR
 from models.generators.swinir_blocks import WindowAttention
 
-Acceleration = Literal["none", "compile", "openvino"]
+Acceleration = Literal["none", "compile"]
 
 
 class PreparedGenerator(nn.Module):
@@ -73,28 +72,22 @@ def prepare_for_inference(
         device: where to compute.
         dtype: in what to compute.
         acceleration: on a GPU, ``"compile"`` is `torch.compile`, which takes minutes for each new
-            size; no difference on the processor. ``"openvino"`` is OpenVINO instead of PyTorch and
-            the kernels here, on the processor in float32.
+            size. No difference on the processor.
 
     Raises:
         ValueError: unknown acceleration.
-        InputError: OpenVINO asked for elsewhere or in another precision, not installed, or unable
-            to run the network as PyTorch does.
 
     Example:
         >>> fast = prepare_for_inference(SRVGGNetCompact(features=8, depth=2))
         >>> fast(torch.rand(1, 3, 8, 12)).shape
         torch.Size([1, 3, 32, 48])
     """
-    if acceleration not in get_args(Acceleration):
-        known = ", ".join(get_args(Acceleration))
-        raise ValueError(f"acceleration must be one of {known}, got {acceleration!r}")
+    if acceleration not in ("none", "compile"):
+        raise ValueError(f"acceleration must be none or compile, got {acceleration!r}")
     device = torch.device(device)
     scale, multiple = int(generator.scale), int(getattr(generator, "multiple", 1))  # type: ignore[arg-type]
     network = None
-    if acceleration == "openvino":
-        network = _on_openvino(generator, device, dtype)
-    elif device.type == "cpu" and dtype == torch.float32:
+    if device.type == "cpu" and dtype == torch.float32:
         network = _on_own_kernels(generator)
     if network is None:
         network = copy.deepcopy(generator).eval().requires_grad_(False)
@@ -106,22 +99,6 @@ def prepare_for_inference(
                     network, mode="max-autotune-no-cudagraphs", dynamic=False
                 )
     return PreparedGenerator(network, scale, multiple, device, dtype)
-
-
-def _on_openvino(generator: nn.Module, device: torch.device, dtype: torch.dtype) -> nn.Module:
-    if device.type != "cpu" or dtype != torch.float32:
-        raise InputError(
-            f"acceleration=openvino is for the processor in float32, and this is {device.type} in "
-            f"{str(dtype).removeprefix('torch.')}: give trainer=cpu precision=fp32, or leave it out"
-        )
-    from models.openvino_network import OpenVINONetwork
-
-    try:
-        return OpenVINONetwork(generator)
-    except InputError as error:
-        layout = getattr(generator, "source_layout", None)
-        name = layout.source if layout else type(generator).__name__
-        raise InputError(f"{name}: {error}") from error
 
 
 def _on_own_kernels(generator: nn.Module) -> nn.Module | None:

@@ -239,58 +239,6 @@ def test_two_processes_share_the_images(photos, weights, upscale, run_script, tm
         assert (one / name).read_bytes() == (two / name).read_bytes()
 
 
-def test_openvino_makes_the_same_pictures(photos, weights, upscale, tmp_path):
-    outputs = {name: tmp_path / name for name in ("none", "openvino")}
-    given = (f"input={photos}", f"weights={weights}", "tile=24", *CPU)
-    for name, out in outputs.items():
-        code, errors = upscale(*given, f"output_dir={out}", f"acceleration={name}")
-        assert code == 0, errors
-    assert images(outputs["openvino"]) == images(outputs["none"])
-    for name in ("colour.png", "sub/alpha.webp", "one.bmp"):
-        ours, theirs = (read_image(out / name).pixels.astype(int) for out in outputs.values())
-        assert np.abs(ours - theirs).max() <= 1
-    ours, theirs = (read_image(out / "sub/deep.png").pixels / 65535 for out in outputs.values())
-    np.testing.assert_allclose(theirs, ours, atol=1e-4)
-
-
-def test_openvino_repairs(photos, weights, upscale, tmp_path):
-    outputs = {name: tmp_path / name for name in ("none", "openvino")}
-    mse = write_weights(tmp_path / "mse.pth", seed=1)
-    given = (f"input={photos}/colour.png", f"weights={weights}", f"mse_weights={mse}", *CPU)
-    for name, out in outputs.items():
-        chosen = (f"output_dir={out}", f"acceleration={name}", "repair=ssim")
-        code, errors = upscale(*given, *chosen, "task.detector.min_area=1")
-        assert code == 0, errors
-    masks = [read_image(out / "DeSRA-Mask/colour.png").pixels for out in outputs.values()]
-    assert masks[0].any()
-    np.testing.assert_array_equal(*masks)
-    ours, theirs = (read_image(out / "colour.png").pixels.astype(int) for out in outputs.values())
-    assert np.abs(ours - theirs).max() <= 1
-
-
-def test_openvino_that_is_not_installed_is_one_line(photos, weights, tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "openvino", None)
-    given = (f"input={photos}", f"weights={weights}", f"output_dir={tmp_path / 'out'}", *CPU)
-    with pytest.raises(Exception, match="openvino") as caught:
-        run.run_over_images(compose_config(*given, "acceleration=openvino"))
-    message = failures.user_message(caught.value)
-    assert message.endswith("needs the package openvino: pip install 'desra[openvino]'")
-    assert "\n" not in message
-    assert failures.error_code(caught.value) == 2
-
-
-def test_openvino_in_half_precision_in_the_shell(photos, weights, run_script, tmp_path):
-    run = run_script(
-        *("upscale.py", f"input={photos}", f"weights={weights}", f"output_dir={tmp_path}/out"),
-        *("acceleration=openvino", "precision=bf16", "trainer=cpu"),
-    )
-    assert run.returncode == 2
-    assert run.stderr.strip() == (
-        "error: acceleration=openvino is for the processor in float32, and this is cpu in "
-        "bfloat16: give trainer=cpu precision=fp32, or leave it out"
-    )
-
-
 @pytest.mark.parametrize(
     ("override", "complaint"),
     [
@@ -302,7 +250,6 @@ def test_openvino_in_half_precision_in_the_shell(photos, weights, run_script, tm
         ("quality=101", "quality"),
         ("suffix=a/b", "suffix"),
         ("precision=int8", "precision=int8"),
-        ("acceleration=magic", "give one of none, compile, openvino"),
         ("alpha=none", "alpha"),
         ("input={photos}/nothing", "no such file or folder"),
         ("output_dir={photos}/out", "is in input"),
