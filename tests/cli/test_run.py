@@ -156,7 +156,9 @@ dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank,
 try:
     while True:
         dist.all_reduce(torch.ones(1000))
-        open(f"{folder}/rank{rank}", "w").write(str(os.getpid()))
+        if not os.path.exists(f"{folder}/rank{rank}"):
+            open(f"{folder}/part{rank}", "w").write(str(os.getpid()))
+            os.replace(f"{folder}/part{rank}", f"{folder}/rank{rank}")
 except RuntimeError as error:
     message = failures.user_message(error)
     _usage_error(message, failures.error_code(error))
@@ -171,7 +173,7 @@ def test_of_two_ranks_the_one_that_is_left_ends_with_a_line(tmp_path, victim):
         command = [sys.executable, "-c", RANK, "0", str(tmp_path), RANK]
         first = subprocess.Popen(command, cwd=ROOT, stderr=said, start_new_session=True)
         ids = [tmp_path / f"rank{rank}" for rank in (0, 1)]
-        while not all(path.exists() and path.read_text() for path in ids):
+        while not all(path.exists() for path in ids):
             assert first.poll() is None, (tmp_path / "said").read_text()
             time.sleep(0.05)
         os.kill(int(ids[victim].read_text()), signal.SIGKILL)
