@@ -297,7 +297,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--test", type=Path, help="images to judge on; default: SET/test")
     parser.add_argument("--output", type=Path, required=True, help="gets the runs and STUDY.csv")
     parser.add_argument("--seeds", type=int, default=1, help="runs a variant")
-    parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--only", nargs="*", help="variants; default: all of the study")
     parser.add_argument("--min-area", type=float, default=MIN_AREA)
     parser.add_argument("overrides", nargs="*", default=[], help="of train.py, NAME=VALUE")
@@ -319,7 +318,7 @@ def _rows(given: argparse.Namespace) -> list[Row]:
     output, rows = given.output.resolve(), list[Row]()
     runs = [  # all variants of a seed before the next, so that a stopped study is balanced
         (seed, name, variant)
-        for seed in range(given.first_seed, given.first_seed + given.seeds)
+        for seed in range(given.seeds)
         for name, variant in STUDIES[given.study].items()
         if not given.only or name in given.only
     ]

@@ -13,7 +13,8 @@ from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 from lightning.pytorch.trainer.states import TrainerFn
 
-from desra.checkpoints import read_checkpoint, write_pickle
+from desra.checkpoints import read_checkpoint
+from desra.pickle_writing import write_pickle
 
 log = logging.getLogger(__name__)
 

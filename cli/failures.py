@@ -21,8 +21,7 @@ from desra.errors import DISK_FULL, DiskError, InputError
 USAGE_ERROR = 2
 SOME_FAILED = 1
 
-_OF_THE_DISK = {**DISK_FULL, errno.EIO: "see to the disk"}
-"""What to do before the run can go on, where it is not our own writing that ran into it."""
+_OF_THE_DISK = (*DISK_FULL, errno.EIO)
 
 _OF_A_PLACE = (
     *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST),
@@ -183,8 +182,7 @@ def _is_out_of_memory(error: BaseException) -> bool:
 def _place_message(error: OSError) -> str:
     place = error.filename or "output_dir"
     if error.errno in _OF_THE_DISK:
-        mend = _OF_THE_DISK[error.errno]
-        return f"{place}: {error.strerror}; {mend} and start again, what is done stays done"
+        return str(DiskError(place, error))
     return f"{place}: {error.strerror}; give another place"
 
 

@@ -102,10 +102,11 @@ def check_ranges(config: DictConfig) -> None:
     """
     for name, value in leaves(config):
         allowed = range_of(name)
-        if isinstance(value, str) and (value in allowed or allowed is _FINITE):
-            continue  # no number, or of a setting of which it is not known to be one
-        is_number = isinstance(value, int | float) and not isinstance(value, bool)
-        if (is_number or isinstance(value, str)) and value not in allowed:
+        if value is None or isinstance(value, bool):
+            continue
+        if isinstance(value, str) and allowed is _FINITE:
+            continue  # a setting of which it is not known that it is a number
+        if value not in allowed:
             raise InputError(f"{name}={value}: give {allowed}")
 
 

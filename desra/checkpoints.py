@@ -8,7 +8,6 @@ that asks for more is refused.
 from __future__ import annotations
 
 import argparse
-import io
 import re
 import struct
 import warnings
@@ -28,6 +27,7 @@ from torch import Tensor
 from desra.errors import InputError
 from desra.files import atomic_path, is_regular, nature
 from desra.pickle_check import DEEPEST, Refused, as_file, rehearse, rehearse_all
+from desra.pickle_writing import write_pickle
 
 CONTAINERS = (
     *("params_ema", "params-ema", "net_g_ema", "generator_ema", "g_ema", "params"),
@@ -232,34 +232,6 @@ def write_state(
             write_pickle(path, {**plain, METADATA: metadata} if metadata else plain)
     except OSError as error:
         raise InputError(f"{path}: cannot be written ({error.strerror or error})") from error
-
-
-def write_pickle(path: str | Path, value: Any) -> None:
-    """`torch.save`, whole or not at all.
-
-    Raises:
-        OSError, DiskError: why it cannot be written, of which PyTorch says "unexpected pos".
-    """
-    with atomic_path(path) as temporary:
-        raw = _File(temporary, "wb")
-        try:
-            with io.BufferedWriter(raw) as file:
-                torch.save(value, file)
-        except RuntimeError as error:
-            raise raw.error or error from None
-
-
-class _File(io.FileIO):
-    """Remembers why it could not be written."""
-
-    error: OSError | None = None
-
-    def write(self, data: Any, /) -> int:
-        try:
-            return super().write(data)
-        except OSError as error:
-            self.error = error
-            raise
 
 
 def _is_safetensors(head: bytes) -> bool:

@@ -31,21 +31,23 @@ class DiskError(Exception):
 
     Args:
         path: the file that was to be written.
-        reason: why it was not, whose number is one of `DISK_FULL`.
+        reason: why it was not, a failure of the disk.
     """
 
     def __init__(self, path: str | Path, reason: OSError) -> None:
-        mend = DISK_FULL[reason.errno or 0]
+        mend = _MENDS[reason.errno or 0]
         super().__init__(
             f"{path}: {reason.strerror}; {mend} and start again, what is done stays done"
         )
 
 
-DISK_FULL = {
+_MENDS = {
     **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "make room"),
     errno.EFBIG: "allow larger files (ulimit -f)",
+    errno.EIO: "see to the disk",
 }
-"""What a writer can run into that concerns all files, and what to do before the run can go on."""
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""What a writer alone can run into, and every further file will."""
 
 
 def describe(error: InputError | OSError, where: str) -> str:
